@@ -1,0 +1,98 @@
+//! A pipeline as it is written: what could be read of it, with places.
+//!
+//! Whatever is missing here although the language demands it was reported when it was read.
+
+use std::collections::BTreeMap;
+
+use crate::glob::Glob;
+use crate::name::{DeviceName, JobName, PartitionName, PipelineName};
+use crate::plan::{Network, Pull};
+use crate::source::{Span, Spanned};
+
+/// Environment variables, by name.
+pub(crate) type Env = BTreeMap<String, String>;
+
+pub(crate) struct Pipeline {
+    pub(crate) name: Option<PipelineName>,
+    pub(crate) on: Option<On>,
+    pub(crate) partitions: Vec<Spanned<PartitionName>>,
+    pub(crate) defaults: Defaults,
+    pub(crate) env: Env,
+    pub(crate) jobs: Vec<Job>,
+}
+
+/// When the pipeline starts.
+pub(crate) struct On {
+    /// Where the key stands.
+    pub(crate) span: Span,
+    pub(crate) push: Option<Push>,
+    pub(crate) manual: bool,
+}
+
+/// Which pushes start it.
+pub(crate) enum Push {
+    AnyBranch,
+    Branches(Vec<Glob>),
+}
+
+#[derive(Default)]
+pub(crate) struct Defaults {
+    pub(crate) image: Option<String>,
+    pub(crate) timeout_s: Option<u32>,
+}
+
+pub(crate) struct Job {
+    pub(crate) name: Spanned<JobName>,
+    pub(crate) task: Option<Spanned<Task>>,
+    pub(crate) run: Vec<String>,
+    pub(crate) needs: Vec<Spanned<JobName>>,
+    pub(crate) env: Env,
+    pub(crate) timeout_s: Option<u32>,
+    pub(crate) artifacts: Option<Artifacts>,
+    /// Where it runs, when that is not everywhere.
+    pub(crate) partitions: Option<Vec<Spanned<PartitionName>>>,
+}
+
+/// By what means a job runs; its span is that of the key.
+pub(crate) enum Task {
+    Process,
+    Container(Container),
+    Ssh(Ssh),
+}
+
+#[derive(Default)]
+pub(crate) struct Container {
+    pub(crate) image: Image,
+    pub(crate) pull: Option<Pull>,
+    pub(crate) network: Option<Network>,
+    pub(crate) memory: Option<u64>,
+    pub(crate) millicpus: Option<u32>,
+}
+
+#[derive(Default)]
+pub(crate) enum Image {
+    /// The one of `defaults`.
+    #[default]
+    Default,
+    Named(String),
+    /// One was written, and reported as unusable.
+    Unusable,
+}
+
+pub(crate) struct Ssh {
+    pub(crate) device: Option<Spanned<DeviceName>>,
+    pub(crate) user: Option<String>,
+}
+
+pub(crate) struct Artifacts {
+    /// Where the key stands.
+    pub(crate) span: Span,
+    pub(crate) paths: Vec<Glob>,
+}
+
+impl Pipeline {
+    /// Where a job runs, in the order in which the partitions are listed for it.
+    pub(crate) fn partitions_of<'a>(&'a self, job: &'a Job) -> &'a [Spanned<PartitionName>] {
+        job.partitions.as_deref().unwrap_or(&self.partitions)
+    }
+}

@@ -1,0 +1,223 @@
+//! What a pipeline's parts say about each other: names that must exist, and what must fit.
+
+mod cycle;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ast::{Image, Job, Pipeline, Ssh, Task};
+use crate::diagnostic::{Code, Report, quoted};
+use crate::inventory::Inventory;
+use crate::limits;
+use crate::name::{DeviceName, JobName, PartitionName};
+use crate::source::{Span, Spanned};
+use crate::suggest;
+
+/// Inventories of the partitions that a pipeline names; one that is missing was reported.
+pub(crate) type Inventories = BTreeMap<PartitionName, Inventory>;
+
+/// What a job costs in a plan beside its texts, in bytes.
+const JOB_BYTES: usize = 256;
+
+/// What a pipeline names.
+struct Names<'p> {
+    partitions: BTreeSet<&'p PartitionName>,
+    /// Each job's partitions.
+    jobs: BTreeMap<&'p JobName, BTreeSet<&'p PartitionName>>,
+}
+
+/// Reports everything that does not fit together.
+pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut Report<'_>) {
+    if !is_of_bearable_size(pipeline, report) {
+        return;
+    }
+    let names = Names {
+        partitions: values(&pipeline.partitions),
+        jobs: pipeline
+            .jobs
+            .iter()
+            .map(|job| (&job.name.value, values(pipeline.partitions_of(job))))
+            .collect(),
+    };
+    distinct(&pipeline.partitions, "`partitions`", report);
+    for job in &pipeline.jobs {
+        partitions(job, &names, report);
+        needs(job, &names, report);
+        task(pipeline, job, inventories, report);
+    }
+    cycle::check(pipeline, report);
+}
+
+fn is_of_bearable_size(pipeline: &Pipeline, report: &mut Report<'_>) -> bool {
+    let (mut count, mut bytes) = (0_usize, 0_usize);
+    for job in &pipeline.jobs {
+        let copies = pipeline.partitions_of(job).len();
+        count += copies;
+        bytes = bytes.saturating_add(copies.saturating_mul(job_bytes(pipeline, job)));
+    }
+    if count > limits::JOBS {
+        let message = format!(
+            "the plan would have {count} jobs, counted once for each partition; at most {} fit",
+            limits::JOBS
+        );
+        let help = "use fewer partitions or jobs, or write several pipelines";
+        report.error(Code::TooManyJobs, Span::START, message, help);
+    }
+    if bytes > limits::PLAN_BYTES {
+        let message = format!(
+            "the plan would hold {} MiB of scripts and environments; at most {} fit",
+            bytes >> 20,
+            limits::PLAN_BYTES >> 20
+        );
+        let help = "keep long scripts in files of the repository, or write several pipelines";
+        report.error(Code::PlanTooLarge, Span::START, message, help);
+    }
+    count <= limits::JOBS
+}
+
+fn job_bytes(pipeline: &Pipeline, job: &Job) -> usize {
+    let env = pipeline.env.iter().chain(&job.env).map(|(name, value)| name.len() + value.len());
+    let run = job.run.iter().map(String::len);
+    let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
+    let artifacts = artifacts.map(|glob| glob.as_str().len());
+    JOB_BYTES + env.chain(run).chain(artifacts).sum::<usize>()
+}
+
+fn partitions(job: &Job, names: &Names<'_>, report: &mut Report<'_>) {
+    let listed = job.partitions.as_deref().unwrap_or_default();
+    for Spanned { value, span } in distinct(listed, "`partitions`", report) {
+        if !names.partitions.contains(value) && !names.partitions.is_empty() {
+            let message = format!(
+                "the job {} names the partition {}, but the pipeline does not",
+                quoted(job.name.value.as_str()),
+                quoted(value.as_str())
+            );
+            let help = "add it to the pipeline's `partitions`, or remove it here";
+            report.error(Code::PartitionNotListed, *span, message, help);
+        }
+    }
+}
+
+fn needs(job: &Job, names: &Names<'_>, report: &mut Report<'_>) {
+    let name = quoted(job.name.value.as_str());
+    for Spanned { value: need, span } in distinct(&job.needs, "`needs`", report) {
+        if *need == job.name.value {
+            let message = format!("the job {name} needs itself");
+            report.error(Code::NeedsItself, *span, message, "remove it from its own `needs`");
+            continue;
+        }
+        if names.jobs.contains_key(need) {
+            need_elsewhere(job, need, names, *span, report);
+        } else if !report.is_full() {
+            let message =
+                format!("the job {name} needs {}, which is no job", quoted(need.as_str()));
+            let others = names.jobs.keys().filter(|other| **other != &job.name.value);
+            let others = others.map(|other| other.as_str());
+            let help = suggest::advice(need.as_str(), others, "the other jobs are");
+            report.error(Code::UnknownJob, *span, message, help);
+        }
+    }
+}
+
+/// `needs` links jobs of the same partition, so the needed job must run in each one.
+fn need_elsewhere(
+    job: &Job,
+    need: &JobName,
+    names: &Names<'_>,
+    span: Span,
+    report: &mut Report<'_>,
+) {
+    let (Some(here), Some(there)) = (names.jobs.get(&job.name.value), names.jobs.get(need)) else {
+        return;
+    };
+    if let Some(lacking) = here.difference(there).next() {
+        let (name, need) = (quoted(job.name.value.as_str()), quoted(need.as_str()));
+        let message = format!(
+            "the job {name} runs in {}, but {need}, which it needs, does not",
+            quoted(lacking.as_str())
+        );
+        let help =
+            format!("add the partition to those of {need}, or remove it from those of {name}");
+        report.error(Code::NeedElsewhere, span, message, help);
+    }
+}
+
+fn task(pipeline: &Pipeline, job: &Job, inventories: &Inventories, report: &mut Report<'_>) {
+    let Some(Spanned { value: task, span }) = &job.task else { return };
+    match task {
+        Task::Process => {}
+        Task::Container(container) => match container.image {
+            Image::Default if pipeline.defaults.image.is_none() => {
+                let message = format!(
+                    "the container of {} has no image, and `defaults` names none",
+                    quoted(job.name.value.as_str())
+                );
+                let help = "add `image:` to the container, or to `defaults` at the top";
+                report.error(Code::NoImage, *span, message, help);
+            }
+            Image::Default | Image::Named(_) | Image::Unusable => {}
+        },
+        Task::Ssh(ssh) => device(pipeline, job, ssh, inventories, report),
+    }
+}
+
+fn device(
+    pipeline: &Pipeline,
+    job: &Job,
+    ssh: &Ssh,
+    inventories: &Inventories,
+    report: &mut Report<'_>,
+) {
+    if let Some(artifacts) = &job.artifacts {
+        let message = format!(
+            "the job {} runs on a device, and files cannot be fetched from there",
+            quoted(job.name.value.as_str())
+        );
+        let help = "remove `artifacts`, or make a container job that fetches the files";
+        report.error(Code::ArtifactsOnDevice, artifacts.span, message, help);
+    }
+    let Some(Spanned { value: device, span }) = &ssh.device else { return };
+    for partition in pipeline.partitions_of(job) {
+        let Some(inventory) = inventories.get(&partition.value) else { continue };
+        if !inventory.devices.contains_key(device) && !report.is_full() {
+            let help = device_help(device, inventory);
+            let message = format!(
+                "the inventory of {} has no device {}",
+                quoted(partition.value.as_str()),
+                quoted(device.as_str())
+            );
+            report.error(Code::UnknownDevice, *span, message, help);
+        }
+    }
+}
+
+fn device_help(device: &DeviceName, inventory: &Inventory) -> String {
+    if inventory.devices.is_empty() {
+        return "it has no devices: add this one, or limit the job's `partitions`".to_owned();
+    }
+    let known = inventory.devices.keys().map(DeviceName::as_str);
+    suggest::advice(
+        device.as_str(),
+        known,
+        "add it to the inventory, or limit the job's `partitions`; devices there are",
+    )
+}
+
+/// The entries of a list without repetitions, which are reported.
+fn distinct<'l, T: Ord + AsRef<str>>(
+    list: &'l [Spanned<T>],
+    what: &str,
+    report: &mut Report<'_>,
+) -> Vec<&'l Spanned<T>> {
+    let mut seen = BTreeSet::new();
+    let (distinct, repeated): (Vec<_>, Vec<_>) =
+        list.iter().partition(|entry| seen.insert(&entry.value));
+    for Spanned { value, span } in repeated {
+        let message = format!("{what} names {} twice", quoted(value.as_ref()));
+        report.error(Code::Duplicate, *span, message, "remove one of the two");
+    }
+    distinct
+}
+
+fn values<T: Ord>(list: &[Spanned<T>]) -> BTreeSet<&T> {
+    list.iter().map(|entry| &entry.value).collect()
+}

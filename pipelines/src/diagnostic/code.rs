@@ -1,0 +1,115 @@
+//! The kinds of mistakes, each with a code that never changes its meaning.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($name:ident = $code:literal, $summary:literal;)*) => {
+        /// Which mistake a diagnostic is about. Written as its code, such as `P030`.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        pub enum Code {
+            $(
+                #[doc = $summary]
+                #[serde(rename = $code)]
+                $name,
+            )*
+        }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &[Code] = &[$(Code::$name),*];
+
+            /// The code as it is written.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Code::$name => $code,)*
+                }
+            }
+
+            /// What it stands for, as one line of the handbook's table.
+            pub fn summary(self) -> &'static str {
+                match self {
+                    $(Code::$name => $summary,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    FileTooLarge = "P001", "The file is larger than 1 MiB.";
+    NotUtf8 = "P002", "The file is not UTF-8.";
+    NulCharacter = "P003", "The file, or a text in it, holds a NUL character.";
+    Syntax = "P004", "The file is not YAML.";
+    DuplicateKey = "P005", "A key stands twice in one mapping.";
+    MergeKey = "P006", "`<<` is used; merging mappings is not supported.";
+    Tag = "P007", "A YAML tag such as `!vault` is used.";
+    TooDeep = "P008", "Lists and mappings are nested deeper than 64.";
+    TooManyNodes = "P009", "The file holds too much, counted with its aliases expanded.";
+    SeveralDocuments = "P010", "The file holds more than one YAML document.";
+    EmptyFile = "P011", "The file holds nothing.";
+    KeyNotText = "P012", "A key is a list, a mapping or empty.";
+    RecursiveAlias = "P013", "An alias stands inside the value that it stands for.";
+
+    FileUnavailable = "P020", "The pipeline's file could not be had.";
+    UnknownPartition = "P021", "A partition is not one that the coordinator knows.";
+    PartitionNotAllowed = "P022", "The repository may not deploy to a partition.";
+    InventoryUnavailable = "P023", "A partition's inventory could not be had.";
+    InventoryNotAtHand = "P024", "A partition's inventory is not at hand, so nothing was checked against it.";
+
+    UnknownKey = "P030", "A key does not exist.";
+    PlannedKey = "P031", "A key is planned, but nothing executes it yet.";
+    WrongType = "P032", "A value has the wrong type.";
+    MissingKey = "P033", "A key is missing.";
+    InvalidName = "P034", "A name has a form that names may not have.";
+    UnknownChoice = "P035", "A value is none of those that are possible.";
+    InvalidDuration = "P036", "A duration cannot be read, or is out of range.";
+    InvalidSize = "P037", "A size cannot be read, or is out of range.";
+    InvalidGlob = "P038", "A glob pattern cannot be used.";
+    InvalidEnvName = "P039", "The name of an environment variable cannot be used.";
+    InvalidEnvValue = "P040", "The value of an environment variable cannot be used.";
+    Empty = "P041", "A list, a mapping or a text is empty.";
+    TooLong = "P042", "A text is too long.";
+    Duplicate = "P043", "A list names something twice.";
+    InvalidNumber = "P044", "A number cannot be read, or is out of range.";
+    InvalidImage = "P045", "An image reference cannot be used.";
+    InvalidUser = "P046", "A user name cannot be used.";
+
+    NotOneTask = "P050", "A job has none or several of `container`, `ssh` and `process`.";
+    UnknownJob = "P051", "`needs` names a job that does not exist.";
+    NeedsItself = "P052", "A job needs itself.";
+    Cycle = "P053", "Jobs need each other in a circle.";
+    NeedElsewhere = "P054", "A needed job does not run in a partition of the job that needs it.";
+    PartitionNotListed = "P055", "A job names a partition that the pipeline does not name.";
+    NoImage = "P056", "A container has no image.";
+    UnknownDevice = "P057", "A device is not in the partition's inventory.";
+    ArtifactsOnDevice = "P058", "A job on a device has artifacts.";
+    TooManyJobs = "P059", "The plan would have too many jobs.";
+    PlanTooLarge = "P060", "The plan would be too large.";
+    NotTriggered = "P061", "The pipeline does not start on this trigger.";
+    TooManyPartitions = "P062", "The pipeline names too many partitions.";
+
+    WrongPartition = "P070", "An inventory is another partition's.";
+    InvalidHostKey = "P071", "A host key cannot be used.";
+    InvalidAddress = "P072", "An address cannot be used.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_ascending() {
+        let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Jobs times partitions: from a pipeline that was checked to the plan.
+
+use std::collections::BTreeMap;
+
+use crate::ast::{Image, Job as Written, Pipeline, Task as WrittenTask};
+use crate::check::Inventories;
+use crate::graph::Graph;
+use crate::name::{JobName, PartitionName};
+use crate::plan::{Container, Job, Network, Plan, Pull, Ssh, Task};
+use crate::source::Spanned;
+
+/// Time limit of a job that names none, in seconds.
+const DEFAULT_TIMEOUT_S: u32 = 60 * 60;
+
+/// The plan: job by job in an order in which each stands behind what it needs, otherwise that of
+/// the file; each job once for each of its partitions.
+///
+/// None if something is missing that [`crate::check`] reports.
+pub(crate) fn expand(pipeline: &Pipeline, file: &str, inventories: &Inventories) -> Option<Plan> {
+    let mut jobs = Vec::new();
+    let mut places: BTreeMap<(&JobName, &PartitionName), u32> = BTreeMap::new();
+    for place in Graph::new(pipeline).order() {
+        let written = &pipeline.jobs[place];
+        for Spanned { value: partition, .. } in pipeline.partitions_of(written) {
+            let needs = written.needs.iter().map(|need| places.get(&(&need.value, partition)));
+            let mut needs: Vec<u32> = needs.map(Option::<&u32>::copied).collect::<Option<_>>()?;
+            needs.sort_unstable();
+            places.insert((&written.name.value, partition), u32::try_from(jobs.len()).ok()?);
+            jobs.push(Job { needs, ..job(pipeline, written, partition, inventories)? });
+        }
+    }
+    Some(Plan { pipeline: pipeline.name.clone()?, file: file.to_owned(), jobs })
+}
+
+fn job(
+    pipeline: &Pipeline,
+    written: &Written,
+    partition: &PartitionName,
+    inventories: &Inventories,
+) -> Option<Job> {
+    let mut env = pipeline.env.clone();
+    env.extend(written.env.clone());
+    let artifacts = written.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
+    let timeout_s = written.timeout_s.or(pipeline.defaults.timeout_s);
+    Some(Job {
+        name: written.name.value.clone(),
+        partition: partition.clone(),
+        needs: Vec::new(),
+        task: task(pipeline, &written.task.as_ref()?.value, partition, inventories)?,
+        run: written.run.clone(),
+        env,
+        timeout_s: timeout_s.unwrap_or(DEFAULT_TIMEOUT_S),
+        artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
+    })
+}
+
+fn task(
+    pipeline: &Pipeline,
+    written: &WrittenTask,
+    partition: &PartitionName,
+    inventories: &Inventories,
+) -> Option<Task> {
+    match written {
+        WrittenTask::Process => Some(Task::Process),
+        WrittenTask::Container(container) => Some(Task::Container(Container {
+            image: match &container.image {
+                Image::Default => pipeline.defaults.image.clone()?,
+                Image::Named(image) => image.clone(),
+                Image::Unusable => return None,
+            },
+            pull: container.pull.unwrap_or(Pull::IfMissing),
+            network: container.network.unwrap_or(Network::Bridge),
+            memory: container.memory,
+            millicpus: container.millicpus,
+        })),
+        WrittenTask::Ssh(ssh) => {
+            let name = &ssh.device.as_ref()?.value;
+            let device = inventories.get(partition)?.devices.get(name)?;
+            Some(Task::Ssh(Ssh {
+                device: name.clone(),
+                address: device.address.clone(),
+                port: device.port,
+                user: ssh.user.clone().unwrap_or_else(|| device.user.clone()),
+                host_key: device.host_key.clone(),
+            }))
+        }
+    }
+}

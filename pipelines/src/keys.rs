@@ -1,0 +1,191 @@
+//! Every key of the language, by the place where it may stand: those that work, and those that are
+//! planned. A planned key is refused, so that nothing parses that does not work; it moves to the
+//! first list in the change that makes it work.
+
+use crate::yaml::Value;
+
+/// A place where keys may stand.
+pub(crate) struct Place {
+    /// What the place is called in messages, such as "a job".
+    pub(crate) title: &'static str,
+    /// Keys that work.
+    pub(crate) keys: &'static [&'static str],
+    /// Keys that are planned, each with what to do meanwhile.
+    pub(crate) planned: &'static [(&'static str, &'static str)],
+}
+
+const NOTHING_YET: &str = "remove it; nothing replaces it yet";
+
+pub(crate) const PIPELINE: Place = Place {
+    title: "a pipeline",
+    keys: &["name", "on", "partitions", "defaults", "env", "jobs"],
+    planned: &[
+        ("concurrency", NOTHING_YET),
+        ("include", "write the jobs into this file until then"),
+        ("inputs", "start one pipeline for each choice until then"),
+        ("lock", NOTHING_YET),
+        ("templates", "use a YAML anchor and alias until then"),
+        ("variables", "use `env` until then"),
+        ("window", NOTHING_YET),
+    ],
+};
+
+pub(crate) const ON: Place = Place {
+    title: "`on`",
+    keys: &["push", "manual"],
+    planned: &[
+        ("event", "use `manual` until then, and start the pipeline over the API"),
+        ("pull_request", "use `push` until then"),
+        ("schedule", "use `manual` until then, and start the pipeline from a timer"),
+        ("tag", "use `push` or `manual` until then"),
+    ],
+};
+
+pub(crate) const PUSH: Place = Place {
+    title: "`push`",
+    keys: &["branches"],
+    planned: &[("paths", "choose by `branches` until then"), ("tags", "use `branches` until then")],
+};
+
+pub(crate) const MANUAL: Place =
+    Place { title: "`manual`", keys: &[], planned: &[("inputs", NOTHING_YET)] };
+
+pub(crate) const PARTITIONS: Place = Place {
+    title: "`partitions`",
+    keys: &[],
+    planned: &[
+        ("changed", "list the partitions by name until then"),
+        ("rollout", "list the partitions by name until then"),
+        ("select", "list the partitions by name until then"),
+    ],
+};
+
+pub(crate) const DEFAULTS: Place =
+    Place { title: "`defaults`", keys: &["image", "timeout"], planned: &[("retry", NOTHING_YET)] };
+
+pub(crate) const JOB: Place = Place {
+    title: "a job",
+    keys: &[
+        "container",
+        "process",
+        "ssh",
+        "run",
+        "needs",
+        "env",
+        "timeout",
+        "artifacts",
+        "partitions",
+    ],
+    planned: &[
+        ("agent", NOTHING_YET),
+        ("cache", NOTHING_YET),
+        ("concurrency", NOTHING_YET),
+        ("devices", "write one job for each device until then"),
+        ("environment", NOTHING_YET),
+        ("extends", "use a YAML anchor and alias until then"),
+        ("gate", "split the pipeline and start the second part by hand until then"),
+        ("inventory", NOTHING_YET),
+        ("lock", NOTHING_YET),
+        ("lost_after", NOTHING_YET),
+        ("matrix", "write the jobs out until then"),
+        ("on_lost", NOTHING_YET),
+        ("outputs", "leave a file and use `artifacts` until then"),
+        ("pipeline", NOTHING_YET),
+        ("reboot", NOTHING_YET),
+        ("render", NOTHING_YET),
+        ("resources", "use `memory` and `cpus` of `container` until then"),
+        ("retry", NOTHING_YET),
+        ("rollout", NOTHING_YET),
+        ("secrets", NOTHING_YET),
+        ("services", NOTHING_YET),
+        ("variables", "use `env` until then"),
+        ("when", NOTHING_YET),
+    ],
+};
+
+pub(crate) const CONTAINER: Place = Place {
+    title: "`container`",
+    keys: &["image", "pull", "network", "memory", "cpus"],
+    planned: &[("env", "use the job's own `env` until then")],
+};
+
+pub(crate) const PROCESS: Place = Place { title: "`process`", keys: &[], planned: &[] };
+
+pub(crate) const SSH: Place = Place {
+    title: "`ssh`",
+    keys: &["device", "user"],
+    planned: &[("timeout", "use the job's own `timeout` until then")],
+};
+
+pub(crate) const NEED: Place = Place {
+    title: "an entry of `needs`",
+    keys: &[],
+    planned: &[
+        ("artifacts", "write the job's name alone until then"),
+        ("job", "write the job's name alone until then"),
+        ("optional", "write the job's name alone until then"),
+    ],
+};
+
+pub(crate) const ARTIFACTS: Place =
+    Place { title: "`artifacts`", keys: &["paths"], planned: &[("expire", NOTHING_YET)] };
+
+pub(crate) const INVENTORY: Place = Place {
+    title: "an inventory",
+    keys: &["partition", "devices"],
+    planned: &[
+        ("agents", NOTHING_YET),
+        ("labels", NOTHING_YET),
+        ("time_zone", NOTHING_YET),
+        ("variables", NOTHING_YET),
+        ("windows", NOTHING_YET),
+    ],
+};
+
+pub(crate) const DEVICE: Place = Place {
+    title: "a device",
+    keys: &["address", "port", "user", "host_key"],
+    planned: &[
+        ("group", NOTHING_YET),
+        ("host_keys", "write the one key as `host_key` until then"),
+        ("kind", NOTHING_YET),
+        ("labels", NOTHING_YET),
+        ("role", NOTHING_YET),
+        ("variables", NOTHING_YET),
+    ],
+};
+
+/// Places of a pipeline file; a key that is unknown in one may belong in another.
+const PIPELINE_PLACES: &[&Place] =
+    &[&PIPELINE, &ON, &PUSH, &DEFAULTS, &JOB, &CONTAINER, &SSH, &ARTIFACTS];
+
+impl Place {
+    /// Whether a mapping holds any key that is planned for this place.
+    pub(crate) fn plans(&self, value: &Value) -> bool {
+        let Value::Map(entries) = value else { return false };
+        let is_planned = |key: &str| self.planned.iter().any(|(planned, _)| *planned == key);
+        entries.iter().any(|entry| is_planned(&entry.key.text))
+    }
+
+    /// Another place of a pipeline where `key` works.
+    pub(crate) fn elsewhere(&self, key: &str) -> Option<&'static Place> {
+        let is_of_pipelines = |place: &&&Place| place.title == self.title;
+        PIPELINE_PLACES.iter().find(is_of_pipelines)?;
+        PIPELINE_PLACES.iter().find(|place| place.keys.contains(&key)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_both_works_and_is_planned() {
+        let more = [&MANUAL, &PARTITIONS, &PROCESS, &NEED, &INVENTORY, &DEVICE];
+        for place in PIPELINE_PLACES.iter().copied().chain(more) {
+            for (planned, _) in place.planned {
+                assert!(!place.keys.contains(planned), "{planned} in {}", place.title);
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The pipeline language, and the vocabulary that coordinator and agents share.
+//!
+//! Text goes in, a [`plan::Plan`] or diagnostics come out. Invariant: no I/O, no clock, no async;
+//! the same input gives the same plan, byte for byte, wherever it is compiled.
+//!
+//! A pipeline goes through [`load`], which says which files it needs, and [`compile`], which reads
+//! them into a YAML tree ([`yaml`]), the tree into a pipeline, checks it, and expands it into the
+//! plan. Mistakes are [`diagnostic`]s, all of them at once.
+
+pub mod compile;
+pub mod diagnostic;
+pub mod glob;
+pub mod id;
+pub mod inventory;
+pub mod limits;
+pub mod load;
+pub mod name;
+pub mod order;
+pub mod outcome;
+pub mod plan;
+pub mod source;
+pub mod trigger;
+pub mod yaml;
+
+mod ast;
+mod check;
+mod expand;
+mod fields;
+mod graph;
+mod keys;
+mod parse;
+mod quantity;
+mod suggest;
+mod user;

@@ -1,0 +1,45 @@
+//! How large anything in a pipeline or an inventory may be. What exceeds a limit gets a diagnostic
+//! that names the limit; nothing here is a matter of taste of one caller, so that a file that
+//! passes `garrison lint` also passes on the coordinator.
+
+/// Largest file, in bytes.
+pub const FILE_BYTES: usize = 1 << 20;
+
+/// Deepest nesting of lists and mappings.
+pub const DEPTH: usize = 64;
+
+/// Most YAML nodes in a file, counted after aliases were replaced by what they stand for.
+pub const NODES: usize = 100_000;
+
+/// Most bytes of text in a file's nodes, counted after aliases were replaced.
+pub const EXPANDED_BYTES: usize = 4 << 20;
+
+/// Most diagnostics kept of one compilation; the rest is counted only.
+pub const DIAGNOSTICS: usize = 200;
+
+/// Most partitions that one pipeline may name.
+pub const PARTITIONS: usize = 1_000;
+
+/// Most jobs of a plan, counted once for each partition.
+pub const JOBS: usize = 10_000;
+
+/// Most bytes of scripts, environments and patterns in a plan, summed over all its jobs.
+pub const PLAN_BYTES: usize = 16 << 20;
+
+/// Longest entry of `run`, in bytes.
+pub const SCRIPT_LINE_BYTES: usize = 64 << 10;
+
+/// Longest value of an environment variable, in bytes.
+pub const ENV_VALUE_BYTES: usize = 32 << 10;
+
+/// Longest name of an environment variable, in bytes.
+pub const ENV_NAME_BYTES: usize = 255;
+
+/// Longest glob pattern, in bytes.
+pub const GLOB_BYTES: usize = 1024;
+
+/// Longest image reference, in bytes.
+pub const IMAGE_BYTES: usize = 512;
+
+/// Longest time limit of a job, in seconds: 30 days.
+pub const TIMEOUT_S: u32 = 30 * 24 * 60 * 60;

@@ -1,0 +1,176 @@
+//! Gathers the files that a pipeline consists of, without reading any itself.
+//!
+//! [`Loader::step`] says which files are still needed. The caller fetches them, from a disk or from
+//! git, gives them, and asks again, until it gets [`Sources`]: everything that [`crate::compile`]
+//! looks at. Which file holds a partition's inventory, and whether the pipeline's repository may
+//! deploy there, the caller alone knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnostic::Diagnostics;
+use crate::name::PartitionName;
+use crate::parse;
+use crate::source::File;
+use crate::yaml;
+
+/// A file that is needed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// The pipeline's own file, by its path in the repository.
+    Pipeline(String),
+    /// The inventory that is bound to a partition.
+    Inventory(PartitionName),
+}
+
+/// Why a needed file cannot be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unavailable {
+    /// No inventory is bound to the partition.
+    NotBound {
+        /// Partitions that the user may be told about, for advice.
+        known: Vec<PartitionName>,
+    },
+    /// The pipeline's repository may not deploy to the partition.
+    NotAllowed,
+    /// Where it should be, there is no such file.
+    NotFound,
+    /// It could not be fetched; the text says why, for people.
+    Failed(String),
+    /// The caller has no access to inventories at all, as on a developer's own machine.
+    NotAtHand,
+}
+
+/// What became of a need.
+pub type Found = Result<File, Unavailable>;
+
+/// A pipeline's files, as far as they are there.
+#[derive(Debug)]
+pub struct Loader {
+    path: String,
+    pipeline: Option<Found>,
+    inventories: BTreeMap<PartitionName, Found>,
+    /// Partitions that the pipeline names.
+    named: BTreeSet<PartitionName>,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Give these to the loader and ask again.
+    Need(Vec<Need>, Loader),
+    /// Everything is there.
+    Done(Sources),
+}
+
+/// All files that a pipeline consists of, or why they are not there.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    pub(crate) path: String,
+    pub(crate) pipeline: Found,
+    pub(crate) inventories: BTreeMap<PartitionName, Found>,
+}
+
+/// Gathers a pipeline's files with a function that fetches one.
+pub fn load(path: impl Into<String>, mut fetch: impl FnMut(&Need) -> Found) -> Sources {
+    let mut loader = Loader::new(path);
+    loop {
+        match loader.step() {
+            Step::Done(sources) => return sources,
+            Step::Need(needs, next) => {
+                loader = next;
+                for need in needs {
+                    let found = fetch(&need);
+                    loader.give(need, found);
+                }
+            }
+        }
+    }
+}
+
+impl Loader {
+    /// Starts with the path of the pipeline's file in its repository.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            pipeline: None,
+            inventories: BTreeMap::new(),
+            named: BTreeSet::new(),
+        }
+    }
+
+    /// Says what is still needed, or hands out what there is.
+    pub fn step(self) -> Step {
+        let Some(pipeline) = self.pipeline.as_ref() else {
+            return Step::Need(vec![Need::Pipeline(self.path.clone())], self);
+        };
+        let missing = self.named.iter().filter(|name| !self.inventories.contains_key(*name));
+        let needs: Vec<_> = missing.cloned().map(Need::Inventory).collect();
+        if !needs.is_empty() {
+            return Step::Need(needs, self);
+        }
+        let pipeline = pipeline.clone();
+        Step::Done(Sources { path: self.path, pipeline, inventories: self.inventories })
+    }
+
+    /// Takes what became of a need.
+    pub fn give(&mut self, need: Need, found: Found) {
+        match need {
+            Need::Pipeline(_) => {
+                self.named = found.as_ref().map(named_partitions).unwrap_or_default();
+                self.pipeline = Some(found);
+            }
+            Need::Inventory(partition) => {
+                self.inventories.insert(partition, found);
+            }
+        }
+    }
+}
+
+impl Sources {
+    /// The files that are there: the pipeline's own first, then inventories by partition.
+    pub fn files(&self) -> impl Iterator<Item = &File> {
+        std::iter::once(&self.pipeline).chain(self.inventories.values()).flatten()
+    }
+}
+
+/// Mistakes in the file are reported when it is compiled; here they only mean fewer needs.
+fn named_partitions(file: &File) -> BTreeSet<PartitionName> {
+    let document = yaml::read(file, &mut Diagnostics::default());
+    document.iter().flat_map(parse::partition_names).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Found {
+        Ok(File { name: "a.yaml".into(), bytes: text.as_bytes().to_vec() })
+    }
+
+    #[test]
+    fn the_pipeline_says_which_inventories_it_needs() {
+        let Step::Need(needs, mut loader) = Loader::new("a.yaml").step() else { panic!() };
+        assert_eq!(needs, [Need::Pipeline("a.yaml".into())]);
+        loader.give(needs[0].clone(), file("partitions: [b, a, b, Not-A-Name]"));
+
+        let Step::Need(needs, mut loader) = loader.step() else { panic!() };
+        let [a, b] = ["a", "b"].map(|name| Need::Inventory(name.parse().unwrap()));
+        assert_eq!(needs, [a.clone(), b.clone()]);
+        loader.give(b, Err(Unavailable::NotAllowed));
+
+        let Step::Need(needs, mut loader) = loader.step() else { panic!() };
+        assert_eq!(needs, std::slice::from_ref(&a));
+        loader.give(a, file("partition: a"));
+
+        let Step::Done(sources) = loader.step() else { panic!() };
+        assert_eq!(sources.files().count(), 2);
+    }
+
+    #[test]
+    fn a_broken_pipeline_needs_nothing_more() {
+        for text in ["", "{", "partitions: 5", "- a"] {
+            let sources = load("a.yaml", |_| file(text));
+            assert_eq!(sources.files().count(), 1);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What an agent is told to do for one attempt.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::AttemptId;
+use crate::name::{PartitionName, PipelineName, RepositoryName};
+use crate::plan::Job;
+
+/// The version of [`Order`] that this build writes; an agent refuses one that it does not know.
+pub const VERSION: u32 = 1;
+
+/// One attempt's order. It travels and rests as opaque bytes (its JSON), so that what was signed
+/// is what is stored; it names secrets and never holds their values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The partition that it is for; an agent refuses another's.
+    pub partition: PartitionName,
+    /// The pipeline's name.
+    pub pipeline: PipelineName,
+    /// The repository that the pipeline comes from.
+    pub repository: RepositoryName,
+    /// The commit, as 40 or 64 hex digits.
+    pub commit: String,
+    /// The full git reference that led to the commit, such as `refs/heads/main`.
+    pub reference: String,
+    /// What to do.
+    pub job: Job,
+    /// SHA-256 (hex) of the source bundle that is unpacked as the working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// SHA-256 (hex) of artifact archives that are unpacked over the source, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<String>,
+}
+
+/// Why bytes are not an order that this build can carry out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not the JSON of an order.
+    #[error("order cannot be read: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Written by a newer coordinator.
+    #[error("order has version {found}; this agent knows up to {VERSION}: upgrade the agent")]
+    Version {
+        /// What the order says.
+        found: u32,
+    },
+}
+
+impl Order {
+    /// The bytes that travel.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an order has only string keys")
+    }
+
+    /// Reads the bytes that travelled.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version: found } = serde_json::from_slice(bytes)?;
+        if found > VERSION {
+            return Err(Error::Version { found });
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+}

@@ -1,0 +1,148 @@
+//! From the YAML tree to a pipeline. What cannot be read is reported and left out.
+
+mod job;
+mod on;
+mod task;
+
+use std::collections::BTreeMap;
+
+use crate::ast::{Defaults, Env, Pipeline};
+use crate::diagnostic::{Code, Report, quoted};
+use crate::keys;
+use crate::limits;
+use crate::name::{PartitionName, PipelineName};
+use crate::quantity;
+use crate::source::{Span, Spanned};
+use crate::yaml::{Document, Entry, Node, Value};
+
+pub(crate) use on::on;
+
+/// What to write for `partitions`.
+const PARTITIONS_HELP: &str = "list the partitions' names, such as `partitions: [fra-equ01]`";
+
+/// What to write for `env`.
+const ENV_HELP: &str = "write `NAME: value` lines";
+
+/// Reads all of a pipeline file.
+pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<Pipeline> {
+    let fields = report.fields(&document.root, Span::START, &keys::PIPELINE)?;
+    let name = match fields.node("name") {
+        Some(node) => report.name(node, "the pipeline's name").map(|name| name.value),
+        None => name_of_file(report),
+    };
+    let on = on(report, &fields);
+    let help = PARTITIONS_HELP;
+    let partitions = match report.required(&fields, "partitions", "the pipeline", help) {
+        Some(entry) => partitions(report, &entry.value, "`partitions`").unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let defaults = fields.entry("defaults").map(|entry| defaults(report, entry));
+    let env = fields.node("env").map(|node| env(report, node)).unwrap_or_default();
+    let help = "add `jobs:` with a mapping from each job's name to what it does";
+    let jobs = match report.required(&fields, "jobs", "the pipeline", help) {
+        Some(entry) => job::jobs(report, &entry.value),
+        None => Vec::new(),
+    };
+    Some(Pipeline { name, on, partitions, defaults: defaults.unwrap_or_default(), env, jobs })
+}
+
+/// The partitions that a file names, without reporting anything.
+pub(crate) fn partition_names(document: &Document) -> Vec<PartitionName> {
+    let Value::Map(entries) = &document.root.value else { return Vec::new() };
+    let named = entries.iter().find(|entry| entry.key.text == "partitions");
+    let Some(Value::List(items)) = named.map(|entry| &entry.value.value) else {
+        return Vec::new();
+    };
+    // So many are refused, so nobody should fetch their inventories.
+    if items.len() > limits::PARTITIONS {
+        return Vec::new();
+    }
+    items.iter().filter_map(|item| item.value.scalar()?.parse().ok()).collect()
+}
+
+/// A pipeline without a name is called like its file.
+fn name_of_file(report: &mut Report<'_>) -> Option<PipelineName> {
+    let path = report.source().name();
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let stem = file.strip_suffix(".yaml").or_else(|| file.strip_suffix(".yml")).unwrap_or(file);
+    stem.parse().map_err(|_| bad_file_name(report, stem)).ok()
+}
+
+fn bad_file_name(report: &mut Report<'_>, stem: &str) {
+    let message = format!("the file's name {} cannot serve as the pipeline's name", quoted(stem));
+    let help = "add `name:` with a name of a-z, 0-9 and '-', or rename the file";
+    report.error(Code::InvalidName, Span::START, message, help);
+}
+
+fn partitions(
+    report: &mut Report<'_>,
+    node: &Node,
+    what: &str,
+) -> Option<Vec<Spanned<PartitionName>>> {
+    if keys::PARTITIONS.plans(&node.value) {
+        report.fields(node, node.span, &keys::PARTITIONS)?;
+        return None;
+    }
+    let items = report.list(node, what, PARTITIONS_HELP)?;
+    if items.len() > limits::PARTITIONS {
+        let message =
+            format!("{what} names {} partitions; at most {} fit", items.len(), limits::PARTITIONS);
+        report.error(Code::TooManyPartitions, node.span, message, "write several pipelines");
+        return None;
+    }
+    Some(items.iter().filter_map(|item| report.name(item, "the partition's name")).collect())
+}
+
+fn defaults(report: &mut Report<'_>, entry: &Entry) -> Defaults {
+    let fields = report.fields(&entry.value, entry.key.span, &keys::DEFAULTS);
+    let Some(fields) = fields else { return Defaults::default() };
+    Defaults {
+        image: fields.node("image").and_then(|node| task::image(report, node)),
+        timeout_s: fields.node("timeout").and_then(|node| timeout(report, node)),
+    }
+}
+
+fn timeout(report: &mut Report<'_>, node: &Node) -> Option<u32> {
+    let (code, help) = (Code::InvalidDuration, quantity::DURATION_HELP);
+    let timeout = report.scalar(node, "`timeout`", code, help, quantity::duration)?;
+    Some(timeout.value)
+}
+
+fn env(report: &mut Report<'_>, node: &Node) -> Env {
+    let entries = report.entries(node, "`env`", ENV_HELP).unwrap_or_default();
+    let mut env = BTreeMap::new();
+    for Entry { key, value } in entries {
+        if let Err(reason) = env_name(&key.text) {
+            let message = format!("{} cannot name a variable: {reason}", quoted(&key.text));
+            let help = "use letters, digits and `_`, begin with a letter, and not with `GARRISON_`";
+            report.error(Code::InvalidEnvName, key.span, message, help);
+        }
+        let what = format!("the value of {}", quoted(&key.text));
+        let help = "write text, a number, `true` or `false`; an empty text is \"\"";
+        let Some(text) = value.value.scalar() else {
+            report.wrong_type::<()>(value, &what, "a single value", help);
+            continue;
+        };
+        if text.len() > limits::ENV_VALUE_BYTES {
+            let message = format!("{what} is longer than {} bytes", limits::ENV_VALUE_BYTES);
+            let help = "keep long texts in a file of the repository";
+            report.error(Code::InvalidEnvValue, value.span, message, help);
+        }
+        env.insert(key.text.clone(), text.to_owned());
+    }
+    env
+}
+
+fn env_name(name: &str) -> Result<(), &'static str> {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err("it is not made of letters, digits and `_` with no digit first");
+    }
+    if name.len() > limits::ENV_NAME_BYTES {
+        return Err("it is too long");
+    }
+    if name.starts_with("GARRISON_") {
+        return Err("names that begin with `GARRISON_` are set for each job");
+    }
+    Ok(())
+}

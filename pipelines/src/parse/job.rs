@@ -1,0 +1,127 @@
+//! `jobs`: what each job does, and around it.
+
+use super::{env, partitions, task, timeout};
+use crate::ast::{Artifacts, Job};
+use crate::diagnostic::{Code, Report, quoted};
+use crate::glob::Glob;
+use crate::keys;
+use crate::limits;
+use crate::name::JobName;
+use crate::source::Spanned;
+use crate::yaml::{Entry, Node, Value};
+
+const JOBS_HELP: &str = "write a mapping from each job's name to what it does";
+
+const RUN_HELP: &str = "write a command, or a list of them: `run: [make, make install]`";
+
+const NEEDS_HELP: &str = "list the names of jobs, such as `needs: [build]`";
+
+const GLOB_HELP: &str =
+    "write a path below the working directory, such as `dist/` or `out/**/*.log`";
+
+const ARTIFACTS_HELP: &str = "list what the job leaves: `artifacts: { paths: [dist/] }`";
+
+/// Reads `jobs`.
+pub(super) fn jobs(report: &mut Report<'_>, node: &Node) -> Vec<Job> {
+    let entries = report.entries(node, "`jobs`", JOBS_HELP).unwrap_or_default();
+    if entries.is_empty() && matches!(node.value, Value::Map(_)) {
+        report.error(Code::Empty, node.span, "the pipeline has no jobs", JOBS_HELP);
+    }
+    if entries.len() > limits::JOBS {
+        let message =
+            format!("the pipeline has {} jobs; at most {} fit", entries.len(), limits::JOBS);
+        report.error(Code::TooManyJobs, node.span, message, "write several pipelines");
+        return Vec::new();
+    }
+    entries.iter().filter_map(|entry| job(report, entry)).collect()
+}
+
+fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
+    let Entry { key, value } = entry;
+    let name = report.name_of::<JobName>(&key.text, key.span, "the job's name");
+    let of = format!("the job {}", quoted(&key.text));
+    let fields = report.fields(value, key.span, &keys::JOB)?;
+    let task = task::task(report, &fields, &of);
+    let script = if fields.has_refused(task::WITHOUT_SCRIPT) {
+        None
+    } else {
+        report.required(&fields, "run", &of, RUN_HELP)
+    };
+    Some(Job {
+        task,
+        run: script.map(|entry| run(report, entry)).unwrap_or_default(),
+        needs: fields.node("needs").map(|node| needs(report, node)).unwrap_or_default(),
+        env: fields.node("env").map(|node| env(report, node)).unwrap_or_default(),
+        timeout_s: fields.node("timeout").and_then(|node| timeout(report, node)),
+        artifacts: fields.entry("artifacts").and_then(|entry| artifacts(report, entry)),
+        partitions: fields
+            .node("partitions")
+            .and_then(|node| partitions(report, node, "`partitions` of a job")),
+        // Last, so that a job without a usable name also hears what else is wrong with it.
+        name: name?,
+    })
+}
+
+fn run(report: &mut Report<'_>, entry: &Entry) -> Vec<String> {
+    let lines = match &entry.value.value {
+        Value::List(_) => report.list(&entry.value, "`run`", RUN_HELP).unwrap_or_default(),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Float(_)
+        | Value::Str(_)
+        | Value::Map(_) => std::slice::from_ref(&entry.value),
+    };
+    lines.iter().filter_map(|line| command(report, line)).collect()
+}
+
+fn command(report: &mut Report<'_>, node: &Node) -> Option<String> {
+    let help = match node.value {
+        Value::Map(_) => "put the command into quotes: without them, `: ` makes a mapping of it",
+        Value::List(_) => "put the command into quotes: without them, `[` begins a list",
+        _ => RUN_HELP,
+    };
+    let text = report.text(node, "a command", help)?.trim_end_matches('\n');
+    if text.trim().is_empty() {
+        report.error(Code::Empty, node.span, "this command is empty", "write one, or remove it");
+        return None;
+    }
+    if text.len() > limits::SCRIPT_LINE_BYTES {
+        let message = format!("this command has {} bytes; at most 64 KiB fit", text.len());
+        let help = "keep long scripts in a file of the repository, and run that";
+        report.error(Code::TooLong, node.span, message, help);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn needs(report: &mut Report<'_>, node: &Node) -> Vec<Spanned<JobName>> {
+    let items = match &node.value {
+        Value::List(items) => items.as_slice(),
+        _ => report.list(node, "`needs`", NEEDS_HELP).unwrap_or_default(),
+    };
+    items.iter().filter_map(|item| need(report, item)).collect()
+}
+
+fn need(report: &mut Report<'_>, node: &Node) -> Option<Spanned<JobName>> {
+    if keys::NEED.plans(&node.value) {
+        report.fields(node, node.span, &keys::NEED)?;
+        return None;
+    }
+    report.name(node, "the needed job's name")
+}
+
+fn artifacts(report: &mut Report<'_>, entry: &Entry) -> Option<Artifacts> {
+    let span = entry.key.span;
+    report.entries(&entry.value, "`artifacts`", ARTIFACTS_HELP)?;
+    let fields = report.fields(&entry.value, span, &keys::ARTIFACTS)?;
+    let paths = &report.required(&fields, "paths", "`artifacts`", ARTIFACTS_HELP)?.value;
+    let items = report.list(paths, "`paths`", ARTIFACTS_HELP)?;
+    let paths = items.iter().filter_map(|item| path(report, item)).collect();
+    Some(Artifacts { span, paths })
+}
+
+fn path(report: &mut Report<'_>, node: &Node) -> Option<Glob> {
+    let (what, code) = ("a path of artifacts", Code::InvalidGlob);
+    Some(report.scalar(node, what, code, GLOB_HELP, str::parse)?.value)
+}

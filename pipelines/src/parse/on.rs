@@ -1,0 +1,52 @@
+//! `on`: when a pipeline starts.
+
+use crate::ast::{On, Push};
+use crate::diagnostic::{Code, Report, quoted};
+use crate::fields::Fields;
+use crate::glob::Glob;
+use crate::keys;
+use crate::yaml::{Entry, Node};
+
+const HELP: &str = "write `on: { push: { branches: [main] } }`, `on: { manual: {} }`, or both";
+
+const BRANCHES_HELP: &str =
+    "write a branch such as `main`, with `*` for a part of it and `**` for whole parts";
+
+/// Reads `on` of a pipeline.
+pub(crate) fn on(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<On> {
+    let entry = report.required(fields, "on", "the pipeline", HELP)?;
+    let span = entry.key.span;
+    // What may stand here is better shown by an example than by a list of keys.
+    let entries = report.entries(&entry.value, "`on`", HELP)?;
+    if entries.is_empty() {
+        report.error(Code::Empty, span, "`on` names nothing that starts the pipeline", HELP);
+        return None;
+    }
+    let fields = report.fields(&entry.value, span, &keys::ON)?;
+    let push = fields.entry("push").and_then(|entry| push(report, entry));
+    let manual = fields.entry("manual").and_then(|entry| {
+        report.fields_or_none(&entry.value, entry.key.span, &keys::MANUAL).map(|_| ())
+    });
+    Some(On { span, push, manual: manual.is_some() })
+}
+
+fn push(report: &mut Report<'_>, entry: &Entry) -> Option<Push> {
+    let fields = report.fields_or_none(&entry.value, entry.key.span, &keys::PUSH)?;
+    let Some(branches) = fields.node("branches") else { return Some(Push::AnyBranch) };
+    let items = report.list(branches, "`branches`", "list them: `branches: [main]`")?;
+    Some(Push::Branches(items.iter().filter_map(|item| branch(report, item)).collect()))
+}
+
+fn branch(report: &mut Report<'_>, node: &Node) -> Option<Glob> {
+    let what = "a branch pattern";
+    let code = Code::InvalidGlob;
+    let glob: Glob = report.scalar(node, what, code, BRANCHES_HELP, str::parse)?.value;
+    if glob.as_str().ends_with('/') {
+        let message =
+            format!("{what} cannot be {}: no branch ends with a slash", quoted(glob.as_str()));
+        let help = format!("write {} for all branches below", quoted(&format!("{glob}**")));
+        report.error(code, node.span, message, help);
+        return None;
+    }
+    Some(glob)
+}

@@ -1,0 +1,48 @@
+//! One feature or one mistake a file: what comes of it is kept as a snapshot.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod support;
+
+use insta::assert_snapshot;
+use pipelines::compile::compile;
+use pipelines::inventory;
+use pipelines::source::File;
+use support::{cases, sources, trigger, yaml_files};
+
+#[test]
+fn valid_pipelines_give_plans() {
+    for (name, bytes) in yaml_files(&cases("valid")) {
+        let path = format!(".garrison/{name}.yaml");
+        let plan = compile(&sources(&path, &bytes), &trigger(&bytes))
+            .unwrap_or_else(|found| panic!("{name}:\n{found}"));
+        let json = serde_json::to_string_pretty(&plan).unwrap();
+        insta::with_settings!({ snapshot_path => "cases/valid", prepend_module_to_snapshot => false }, {
+            assert_snapshot!(name, json);
+        });
+    }
+}
+
+#[test]
+fn invalid_pipelines_give_advice() {
+    for (name, bytes) in yaml_files(&cases("invalid")) {
+        let path = format!(".garrison/{name}.yaml");
+        let found = compile(&sources(&path, &bytes), &trigger(&bytes))
+            .expect_err(&format!("{name} should not compile"));
+        insta::with_settings!({ snapshot_path => "cases/invalid", prepend_module_to_snapshot => false }, {
+            assert_snapshot!(name, found.render());
+        });
+    }
+}
+
+#[test]
+fn invalid_inventories_give_advice() {
+    for (name, bytes) in yaml_files(&cases("inventory-invalid")) {
+        let file = File { name: format!("{name}.yaml"), bytes };
+        let found = inventory::read(&file, &"fra-equ01".parse().unwrap())
+            .expect_err(&format!("{name} should not be read"));
+        insta::with_settings!({ snapshot_path => "cases/inventory-invalid", prepend_module_to_snapshot => false }, {
+            assert_snapshot!(name, found.render());
+        });
+    }
+}

@@ -1,0 +1,192 @@
+//! Files that want to cost time or memory, or to bring the coordinator down.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod support;
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use pipelines::compile::{compile, lint};
+use pipelines::diagnostic::{Code, Diagnostics};
+use pipelines::limits;
+use pipelines::trigger::Trigger;
+use support::sources;
+
+/// Far above what a refusal takes even in a slow, unoptimised build.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+const HEAD: &str = "on: { manual: {} }\npartitions: [fra-equ01, fra-equ02]\n";
+
+fn refused(bytes: &[u8]) -> Diagnostics {
+    let started = Instant::now();
+    let found = compile(&sources("hostile.yaml", bytes), &Trigger::Manual).unwrap_err();
+    let shown = found.render();
+    assert!(started.elapsed() < DEADLINE, "took {:?}:\n{shown}", started.elapsed());
+    assert!(shown.len() < 1 << 20, "{} bytes of diagnostics", shown.len());
+    found
+}
+
+fn codes(bytes: &[u8]) -> Vec<Code> {
+    refused(bytes).iter().map(|found| found.code).collect()
+}
+
+#[test]
+fn an_alias_bomb_is_refused() {
+    let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x, x]\n");
+    for (one, next) in ('a'..='y').zip('b'..='z') {
+        let aliases = vec![format!("*{one}"); 10].join(", ");
+        writeln!(bomb, "{next}: &{next} [{aliases}]").unwrap();
+    }
+    let started = Instant::now();
+    assert_eq!(codes(bomb.as_bytes()), [Code::TooManyNodes]);
+    assert!(started.elapsed() < Duration::from_millis(500), "took {:?}", started.elapsed());
+}
+
+#[test]
+fn aliases_of_a_long_text_are_refused() {
+    let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a, ".repeat(1_000));
+    assert_eq!(codes(text.as_bytes()), [Code::TooManyNodes]);
+}
+
+#[test]
+fn anchors_within_anchors_are_refused() {
+    let items = "x, ".repeat(50_000);
+    let nested = (0..50).fold(format!("[{items}]"), |inner, n| format!("&n{n} [{inner}]"));
+    assert_eq!(codes(format!("a: {nested}").as_bytes()), [Code::TooManyNodes]);
+}
+
+#[test]
+fn deep_nesting_is_refused_in_every_style() {
+    let mut indented = String::new();
+    for depth in 0..1_400 {
+        writeln!(indented, "{}a:", " ".repeat(depth)).unwrap();
+    }
+    let texts = ["[".repeat(10_000), "{a: ".repeat(10_000), "- ".repeat(10_000), indented];
+    for text in texts {
+        assert_eq!(codes(text.as_bytes()), [Code::TooDeep], "{}", &text[..20]);
+    }
+    let by_alias = format!(
+        "a: &a {}{}\nb: {}*a{}",
+        "[".repeat(60),
+        "]".repeat(60),
+        "[".repeat(10),
+        "]".repeat(10)
+    );
+    assert_eq!(codes(by_alias.as_bytes()), [Code::TooDeep]);
+}
+
+#[test]
+fn what_is_no_text_is_refused() {
+    assert_eq!(codes(b"name: \xff\xfe\n"), [Code::NotUtf8]);
+    assert_eq!(codes(b"name: a\0b\n"), [Code::NulCharacter]);
+    assert_eq!(codes(b"\0"), [Code::NulCharacter]);
+    assert_eq!(codes(&vec![b' '; 2 << 20]), [Code::FileTooLarge]);
+    assert_eq!(codes(&vec![b' '; limits::FILE_BYTES]), [Code::EmptyFile]);
+}
+
+#[test]
+fn large_files_of_one_thing_are_refused_in_time() {
+    let fill = |unit: &str| unit.repeat((limits::FILE_BYTES - 64) / unit.len());
+    for unit in ["a ", "a\n", "? ", "*a ", "\"", "'", "#", ": ", "---\n", "é", "a,", "\"a\",", "[]"]
+    {
+        refused(fill(unit).as_bytes());
+        refused(format!("a: [{}", fill(unit)).as_bytes());
+    }
+}
+
+#[test]
+fn many_mistakes_are_counted_beyond_the_limit() {
+    let mut text = HEAD.to_owned();
+    for n in 0..20_000 {
+        writeln!(text, "wrong-{n}: 1").unwrap();
+    }
+    let found = refused(text.as_bytes());
+    assert_eq!(found.iter().count(), limits::DIAGNOSTICS);
+    assert_eq!(found.omitted() as usize, 20_001 - limits::DIAGNOSTICS);
+}
+
+#[test]
+fn jobs_are_limited_after_expansion() {
+    let plan = |jobs: usize| {
+        let mut text = format!("{HEAD}jobs:\n  j0: &j {{ process: {{}}, run: date }}\n");
+        for n in 1..jobs {
+            writeln!(text, "  j{n}: *j").unwrap();
+        }
+        compile(&sources("a.yaml", text.as_bytes()), &Trigger::Manual)
+    };
+    assert_eq!(plan(limits::JOBS / 2).unwrap().jobs.len(), limits::JOBS);
+    let found = plan(limits::JOBS / 2 + 1).unwrap_err();
+    insta::assert_snapshot!(found, @r"
+    error[P059]: the plan would have 10002 jobs, counted once for each partition; at most 10000 fit
+     --> a.yaml
+      = help: use fewer partitions or jobs, or write several pipelines
+    ");
+}
+
+#[test]
+fn partitions_are_limited() {
+    let names: Vec<_> = (0..=limits::PARTITIONS).map(|n| format!("p{n}")).collect();
+    let text = format!(
+        "on: {{ manual: {{}} }}\npartitions: [{}]\njobs: {{ a: {{ process: {{}}, run: date }} }}\n",
+        names.join(", ")
+    );
+    assert_eq!(codes(text.as_bytes()), [Code::TooManyPartitions]);
+}
+
+#[test]
+fn a_plan_that_would_be_too_large_is_refused() {
+    let mut text = format!("{HEAD}env: {{ X: {} }}\njobs:\n", "x".repeat(30_000));
+    for n in 0..300 {
+        writeln!(text, "  j{n}: {{ process: {{}}, run: date }}").unwrap();
+    }
+    insta::assert_snapshot!(refused(text.as_bytes()), @r"
+    error[P060]: the plan would hold 17 MiB of scripts and environments; at most 16 fit
+     --> hostile.yaml
+      = help: keep long scripts in files of the repository, or write several pipelines
+    ");
+}
+
+#[test]
+fn a_long_command_is_refused() {
+    let line = "x".repeat(limits::SCRIPT_LINE_BYTES + 1);
+    let text = format!("{HEAD}jobs: {{ a: {{ process: {{}}, run: '{line}' }} }}\n");
+    assert_eq!(codes(text.as_bytes()), [Code::TooLong]);
+}
+
+#[test]
+fn long_chains_and_many_circles_of_needs_are_walked_in_time() {
+    let jobs = 4_000;
+    let chain = |needs: &dyn Fn(usize) -> String| {
+        let mut text = String::from("on: { manual: {} }\npartitions: [fra-equ01]\njobs:\n");
+        for n in 0..jobs {
+            writeln!(text, "  j{n}: {{ process: {{}}, run: date, needs: [{}] }}", needs(n))
+                .unwrap();
+        }
+        text
+    };
+    let forwards = chain(&|n| if n + 1 < jobs { format!("j{}", n + 1) } else { String::new() });
+    let plan = compile(&sources("a.yaml", forwards.as_bytes()), &Trigger::Manual).unwrap();
+    assert_eq!(plan.jobs[0].name.as_str(), format!("j{}", jobs - 1));
+
+    let circles = chain(&|n| format!("j{}, j{}, j{}", (n + 1) % jobs, (n + 7) % jobs, n / 2));
+    assert!(codes(circles.as_bytes()).contains(&Code::Cycle));
+
+    let repeated = "j0, ".repeat(80_000);
+    let text = format!(
+        "{HEAD}jobs:\n  j0: &j {{ process: {{}}, run: date }}\n  j1:\n    process: {{}}\n    run: date\n    needs: [{repeated}]\n"
+    );
+    assert!(codes(text.as_bytes()).contains(&Code::Duplicate));
+
+    let unknown = chain(&|n| format!("k{n}"));
+    assert!(codes(unknown.as_bytes()).contains(&Code::UnknownJob));
+}
+
+#[test]
+fn lint_warns_about_inventories_that_are_not_at_hand() {
+    let text = "on: { manual: {} }\npartitions: [ams-away01]\njobs: { a: { ssh: { device: leaf01 }, run: date } }\n";
+    let sources = sources("a.yaml", text.as_bytes());
+    let found = lint(&sources);
+    assert!(!found.has_errors() && !found.is_empty(), "{found}");
+    assert!(compile(&sources, &Trigger::Manual).is_err());
+}

@@ -1,0 +1,63 @@
+//! A coordinator's knowledge in small: which partitions there are, and their inventories.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pipelines::load::{Found, Need, Sources, Unavailable, load};
+use pipelines::name::PartitionName;
+use pipelines::source::File;
+use pipelines::trigger::Trigger;
+
+/// Partitions with an inventory in `tests/cases/inventories`.
+const BOUND: [&str; 3] = ["fra-equ01", "fra-equ02", "muc-lab01"];
+
+/// The folder of a kind of cases.
+pub(crate) fn cases(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(kind)
+}
+
+/// The YAML files of a folder with their names, sorted.
+pub(crate) fn yaml_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "yaml");
+    let stem = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    paths.iter().filter(is_yaml).map(|path| (stem(path), fs::read(path).unwrap())).collect()
+}
+
+/// The sources of a pipeline with this text, among the partitions of the tests.
+pub(crate) fn sources(path: &str, bytes: &[u8]) -> Sources {
+    load(path, |need| match need {
+        Need::Pipeline(path) => Ok(File { name: path.clone(), bytes: bytes.to_vec() }),
+        Need::Inventory(partition) => inventory(partition),
+    })
+}
+
+fn inventory(partition: &PartitionName) -> Found {
+    match partition.as_str() {
+        "ams-other01" => Err(Unavailable::NotAllowed),
+        "ams-lost01" => Err(Unavailable::NotFound),
+        "ams-dark01" => Err(Unavailable::Failed("connection refused".into())),
+        "ams-away01" => Err(Unavailable::NotAtHand),
+        name if BOUND.contains(&name) => {
+            let bytes = fs::read(cases("inventories").join(format!("{name}.yaml"))).unwrap();
+            Ok(File { name: format!("inventories/{name}.yaml"), bytes })
+        }
+        _ => {
+            let known = BOUND.iter().map(|name| name.parse().unwrap()).collect();
+            Err(Unavailable::NotBound { known })
+        }
+    }
+}
+
+/// The trigger that a case names in its first line, as `# trigger: push main`; else by hand.
+pub(crate) fn trigger(bytes: &[u8]) -> Trigger {
+    let text = String::from_utf8_lossy(bytes);
+    let first = text.lines().next().unwrap_or_default();
+    match first.strip_prefix("# trigger: push ") {
+        Some(branch) => Trigger::Push { branch: branch.to_owned() },
+        None => Trigger::Manual,
+    }
+}
