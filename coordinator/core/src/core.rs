@@ -1,0 +1,87 @@
+//! The state machine: events in, a step out. What each kind of event means stands in the modules
+//! below, in the order of a job's life.
+
+mod agents;
+mod asks;
+mod runs;
+mod schedule;
+
+use std::collections::BTreeSet;
+
+use pipelines::name::PartitionName;
+
+use crate::agent::{Agent, Link, SessionId};
+use crate::change::{Change, Snapshot};
+use crate::event::{Answer, Effect, Event, Refusal, RequestId, Step, ToAgent, Wall};
+use crate::state::State;
+
+/// The coordinator's decisions.
+#[derive(Debug)]
+pub struct Core {
+    state: State,
+    /// Partitions in which a job or room came up since the last [`Core::schedule`].
+    dirty: BTreeSet<PartitionName>,
+    /// What came of the event in hand.
+    step: Step,
+    now: Wall,
+}
+
+impl Core {
+    /// The core after a restart, and what must be done again. No agent is connected.
+    pub fn load(snapshot: Snapshot, now: Wall) -> (Core, Step) {
+        let state = State::load(snapshot);
+        let mut core = Core { state, dirty: BTreeSet::new(), step: Step::default(), now };
+        let connected: Vec<Agent> =
+            core.state.agents.values().filter(|agent| agent.session().is_some()).cloned().collect();
+        for agent in connected {
+            core.put(Change::Agent(Agent { link: Link::Down { since: now }, ..agent }));
+        }
+        let resolve = core.state.pending.values().cloned().map(Box::new).map(Effect::Resolve);
+        core.step.effects.extend(resolve);
+        let step = std::mem::take(&mut core.step);
+        (core, step)
+    }
+
+    /// Takes one event. Call [`Core::schedule`] once all waiting events are taken.
+    pub fn handle(&mut self, event: &Event, now: Wall) -> Step {
+        self.now = now;
+        match event {
+            Event::Asked { request, actor, ask } => self.asked(*request, actor, ask),
+            Event::Resolved { trigger, resolution } => self.resolved(*trigger, resolution),
+            Event::AgentConnected { agent, fingerprint, session, about, attempts } => {
+                self.connected(agent, fingerprint, *session, about, attempts);
+            }
+            Event::AttemptReported { agent, session, attempt, progress } => {
+                self.reported(agent, *session, *attempt, progress);
+            }
+            Event::AgentDisconnected { agent, session } => self.disconnected(agent, *session),
+        }
+        std::mem::take(&mut self.step)
+    }
+
+    /// Changes the state, and remembers the change.
+    fn put(&mut self, change: Change) {
+        self.state.apply(&change);
+        self.step.changes.push(change);
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Result<Answer, Refusal>) {
+        self.step.effects.push(Effect::Answer { request, answer });
+    }
+
+    fn send(&mut self, session: SessionId, message: ToAgent) {
+        self.step.effects.push(Effect::Send { session, message });
+    }
+
+    #[cfg(test)]
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn close(&mut self, session: SessionId, reason: impl Into<String>) {
+        self.step.effects.push(Effect::Close { session, reason: reason.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! Runs and their graphs of jobs: created, carried forward as jobs end, cancelled, tried again.
+
+use std::sync::Arc;
+
+use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::plan::Plan;
+
+use crate::actor::{Actor, Role};
+use crate::attempt::Attempt;
+use crate::change::{Change, Stored};
+use crate::event::{Answer, Refusal, Resolution, ToAgent};
+use crate::job::{self, Job};
+use crate::run::{self, Run};
+use crate::trigger::{self, Trigger, TriggerId};
+
+use super::Core;
+use super::asks::needs;
+
+impl Core {
+    pub(super) fn resolved(
+        &mut self,
+        trigger: TriggerId,
+        resolution: &Result<Vec<Resolution>, String>,
+    ) {
+        let Some(trigger) = self.state.pending.get(&trigger).cloned() else { return };
+        let state = match resolution {
+            Ok(resolutions) => match may_deploy(&trigger.actor, resolutions) {
+                Ok(()) => {
+                    let runs = resolutions.iter().map(|one| self.create_run(&trigger, one));
+                    trigger::State::Resolved { runs: runs.collect() }
+                }
+                Err(refusal) => trigger::State::Failed { reason: refusal.to_string() },
+            },
+            Err(reason) => trigger::State::Failed { reason: reason.clone() },
+        };
+        self.put(Change::Trigger(Trigger { state, ..trigger }));
+    }
+
+    fn create_run(&mut self, trigger: &Trigger, resolution: &Resolution) -> RunId {
+        let id = RunId(self.state.last_run + 1);
+        let state = match &resolution.plan {
+            Ok(_) => run::State::Active,
+            Err(diagnostics) => run::State::Invalid { diagnostics: diagnostics.clone() },
+        };
+        self.put(Change::Run(Run {
+            id,
+            trigger: trigger.id,
+            actor: trigger.actor.clone(),
+            repository: trigger.repository.clone(),
+            reference: trigger.reference.clone(),
+            commit: resolution.commit.clone(),
+            pipeline: resolution.pipeline.clone(),
+            file: resolution.file.clone(),
+            source: resolution.source.clone(),
+            created: self.now,
+            cancelled_by: None,
+            state,
+        }));
+        if let Ok(plan) = &resolution.plan {
+            self.put(Change::Plan(id, Arc::clone(plan)));
+            for index in 0..plan.jobs.len() as u32 {
+                let id = id.job(index);
+                self.put(Change::Job(Job {
+                    id,
+                    attempts: 0,
+                    artifacts: Vec::new(),
+                    state: job::State::Waiting,
+                }));
+            }
+            self.advance_all(id, plan);
+        }
+        id
+    }
+
+    /// Moves every waiting job on whose needs are final, and the run if all jobs are.
+    fn advance_all(&mut self, run: RunId, plan: &Plan) {
+        // Each job stands behind what it needs, so that one pass carries a skip all the way.
+        for index in 0..plan.jobs.len() as u32 {
+            self.advance(run.job(index));
+        }
+        self.finish_run(run);
+    }
+
+    /// Moves a waiting job on if all that it needs is final.
+    fn advance(&mut self, id: JobId) {
+        let Some(active) = self.state.runs.get(&id.run) else { return };
+        let job = &active.jobs[id.index as usize];
+        if job.state != job::State::Waiting {
+            return;
+        }
+        let spec = &active.plan.jobs[id.index as usize];
+        let need = |need: &&u32| !active.jobs[**need as usize].state.is_success();
+        let state = match spec.needs.iter().find(need) {
+            None => job::State::Queued,
+            Some(need) if active.jobs[*need as usize].state.is_final() => {
+                job::State::Skipped { need: *need }
+            }
+            Some(_) => return,
+        };
+        if state == job::State::Queued {
+            self.dirty.insert(spec.partition.clone());
+        }
+        let job = Job { state, ..job.clone() };
+        self.put(Change::Job(job));
+    }
+
+    /// A job became final: moves on what waited for it, and the run.
+    pub(super) fn job_ended(&mut self, id: JobId) {
+        let mut ended = vec![id];
+        while let Some(id) = ended.pop() {
+            let Some(active) = self.state.runs.get(&id.run) else { return };
+            for index in active.dependents[id.index as usize].clone() {
+                let dependent = id.run.job(index);
+                self.advance(dependent);
+                if self.state.job(dependent).is_some_and(|job| job.state.is_final()) {
+                    ended.push(dependent);
+                }
+            }
+        }
+        self.finish_run(id.run);
+    }
+
+    fn finish_run(&mut self, id: RunId) {
+        let Some(active) = self.state.runs.get(&id) else { return };
+        if active.open > 0 {
+            return;
+        }
+        let outcome = if active.jobs.iter().all(|job| job.state.is_success()) {
+            run::Outcome::Succeeded
+        } else if active.run.cancelled_by.is_some() {
+            run::Outcome::Cancelled
+        } else {
+            run::Outcome::Failed
+        };
+        let state = run::State::Finished { at: self.now, outcome };
+        let run = Run { state, ..active.run.clone() };
+        self.put(Change::Run(run));
+    }
+
+    pub(super) fn cancel(&mut self, actor: &Actor, id: RunId) -> Result<Answer, Refusal> {
+        let Some(active) = self.state.runs.get(&id) else { return Err(self.not_active(id)) };
+        self.may_edit_run(actor, id, "cancelling")?;
+        if active.run.cancelled_by.is_some() {
+            return Ok(Answer::Done);
+        }
+        let run = Run { cancelled_by: Some(actor.clone()), ..active.run.clone() };
+        let jobs = active.jobs.clone();
+        self.put(Change::Run(run));
+        for job in jobs {
+            match job.state {
+                job::State::Waiting | job::State::Queued => {
+                    let state = job::State::Cancelled { by: actor.clone() };
+                    self.put(Change::Job(Job { state, ..job }));
+                }
+                job::State::Active => self.cancel_attempt(job.id.attempt(job.attempts), actor),
+                job::State::Finished { .. }
+                | job::State::Skipped { .. }
+                | job::State::Cancelled { .. } => {}
+            }
+        }
+        self.finish_run(id);
+        Ok(Answer::Done)
+    }
+
+    fn cancel_attempt(&mut self, id: AttemptId, actor: &Actor) {
+        let Some(attempt) = self.state.attempts.get(&id).cloned() else { return };
+        let session = self.state.agents.get(&attempt.agent).and_then(|agent| agent.session());
+        self.put(Change::Attempt(Attempt { cancelled_by: Some(actor.clone()), ..attempt }));
+        if let Some(session) = session {
+            self.send(session, ToAgent::Cancel(id));
+        }
+    }
+
+    pub(super) fn retry(&mut self, actor: &Actor, stored: &Stored) -> Result<Answer, Refusal> {
+        let id = stored.run.id;
+        let conflict = |text: &str| Err(Refusal::Conflict(format!("run {id} {text}")));
+        if self.state.runs.contains_key(&id) {
+            return conflict("is still active: cancel it first, or wait for its end");
+        }
+        match stored.run.state {
+            run::State::Active => return conflict("is still active"),
+            run::State::Invalid { .. } => {
+                return conflict("did not compile: correct the pipeline and trigger it again");
+            }
+            run::State::Finished { outcome: run::Outcome::Succeeded, .. } => {
+                return conflict("succeeded: there is nothing to try again");
+            }
+            run::State::Finished { .. } => {}
+        }
+        for job in &stored.plan.jobs {
+            needs(actor, Role::Edit, &job.partition, "retrying")?;
+        }
+        let run = Run { state: run::State::Active, cancelled_by: None, ..stored.run.clone() };
+        self.put(Change::Run(run));
+        self.put(Change::Plan(id, Arc::clone(&stored.plan)));
+        for job in &stored.jobs {
+            let state =
+                if job.state.is_success() { job.state.clone() } else { job::State::Waiting };
+            self.put(Change::Job(Job { state, ..job.clone() }));
+        }
+        self.advance_all(id, &stored.plan);
+        Ok(Answer::Done)
+    }
+
+    fn not_active(&self, id: RunId) -> Refusal {
+        if id.0 == 0 || id.0 > self.state.last_run {
+            Refusal::NotFound(format!("there is no run {id}"))
+        } else {
+            Refusal::Conflict(format!("run {id} has ended already"))
+        }
+    }
+}
+
+/// Whether the actor may edit in every partition of every plan.
+fn may_deploy(actor: &Actor, resolutions: &[Resolution]) -> Result<(), Refusal> {
+    let plans = resolutions.iter().filter_map(|resolution| resolution.plan.as_ref().ok());
+    plans
+        .flat_map(|plan| &plan.jobs)
+        .try_for_each(|job| needs(actor, Role::Edit, &job.partition, "deploying"))
+}

@@ -1,0 +1,449 @@
+//! A world around the core: a store, honest agents, and a transcript of what everybody sees.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::outcome::{LogEnd, Outcome, Progress, Verdict};
+use pipelines::plan::{self, Plan, Task};
+use uuid::Uuid;
+
+use crate::actor::{Actor, Grant, Role, Scope};
+use crate::agent::{About, AgentKey, SessionId};
+use crate::change::{Change, Snapshot, Stored};
+use crate::core::Core;
+use crate::event::{Ask, Effect, Event, RequestId, Resolution, Step, ToAgent, Wall};
+use crate::state::State;
+use crate::token::TokenHash;
+use crate::trigger::Cause;
+use crate::{job, run, trigger};
+
+/// In each partition `prepare` ← `deploy` ← `check`.
+pub(super) fn deploy(partitions: &[&str]) -> Plan {
+    let mut jobs = Vec::new();
+    for partition in partitions {
+        let first = jobs.len() as u32;
+        for (offset, name) in ["prepare", "deploy", "check"].into_iter().enumerate() {
+            jobs.push(plan::Job {
+                name: name.parse().unwrap(),
+                partition: partition.parse().unwrap(),
+                needs: (offset > 0).then(|| first + offset as u32 - 1).into_iter().collect(),
+                task: Task::Process,
+                run: vec![format!("echo {name}")],
+                env: BTreeMap::new(),
+                timeout_s: 60,
+                artifacts: vec![],
+            });
+        }
+    }
+    Plan { pipeline: "site".parse().unwrap(), file: ".garrison/site.yaml".into(), jobs }
+}
+
+pub(super) fn key(text: &str) -> AgentKey {
+    let (partition, name) = text.split_once('/').unwrap();
+    AgentKey { partition: partition.parse().unwrap(), name: name.parse().unwrap() }
+}
+
+/// An agent that does what it is told, on a disk that lasts.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) session: Option<SessionId>,
+    pub(super) deaf: bool,
+    instance: Uuid,
+    capacity: u32,
+    pub(super) attempts: BTreeMap<AttemptId, Progress>,
+    pub(super) cancelled: Vec<AttemptId>,
+    /// How often each attempt was started, which must never be twice.
+    pub(super) starts: BTreeMap<AttemptId, u32>,
+}
+
+pub(super) struct World {
+    pub(super) core: Core,
+    pub(super) hosts: BTreeMap<AgentKey, Host>,
+    /// All records, as the store would hold them.
+    pub(super) store: Store,
+    now: u64,
+    sessions: u64,
+    requests: u64,
+    transcript: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) runs: BTreeMap<RunId, run::Run>,
+    pub(super) plans: BTreeMap<RunId, Arc<Plan>>,
+    pub(super) jobs: BTreeMap<JobId, job::Job>,
+    pub(super) attempts: BTreeMap<AttemptId, crate::attempt::Attempt>,
+    triggers: BTreeMap<trigger::TriggerId, trigger::Trigger>,
+    agents: BTreeMap<AgentKey, crate::agent::Agent>,
+    api_tokens: BTreeMap<String, crate::token::ApiToken>,
+    join_tokens: BTreeMap<TokenHash, crate::token::JoinToken>,
+}
+
+impl Store {
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Trigger(it) => drop(self.triggers.insert(it.id, it)),
+            Change::Plan(run, plan) => drop(self.plans.insert(run, plan)),
+            Change::Run(it) => drop(self.runs.insert(it.id, it)),
+            Change::Job(it) => drop(self.jobs.insert(it.id, it)),
+            Change::Attempt(it) => drop(self.attempts.insert(it.id, it)),
+            Change::Agent(it) => drop(self.agents.insert(it.key.clone(), it)),
+            Change::ApiToken(it) => drop(self.api_tokens.insert(it.name.to_string(), it)),
+            Change::JoinToken(it) => drop(self.join_tokens.insert(it.hash.clone(), it)),
+        }
+    }
+
+    pub(super) fn stored(&self, id: RunId) -> Option<Stored> {
+        let run = self.runs.get(&id)?.clone();
+        let plan = self.plans.get(&id)?.clone();
+        let jobs = self.jobs.values().filter(|job| job.id.run == id).cloned().collect();
+        let attempts = self.attempts.values().filter(|it| it.id.job.run == id && it.is_open());
+        Some(Stored { run, plan, jobs, attempts: attempts.cloned().collect() })
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let active = self.runs.values().filter(|run| !run.is_final());
+        Snapshot {
+            last_run: self.runs.keys().last().map_or(0, |id| id.0),
+            last_trigger: self.triggers.keys().last().map_or(0, |id| id.0),
+            triggers: self.triggers.values().cloned().collect(),
+            runs: active.filter_map(|run| self.stored(run.id)).collect(),
+            agents: self.agents.values().cloned().collect(),
+            api_tokens: self.api_tokens.values().cloned().collect(),
+            join_tokens: self.join_tokens.values().cloned().collect(),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        let (core, _) = Core::load(Snapshot::default(), Wall(0));
+        World {
+            core,
+            hosts: BTreeMap::new(),
+            store: Store::default(),
+            now: 0,
+            sessions: 0,
+            requests: 0,
+            transcript: String::new(),
+        }
+    }
+
+    pub(super) fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
+    pub(super) fn status(&self, run: u64) -> &'static str {
+        self.store.runs[&RunId(run)].status()
+    }
+
+    pub(super) fn job(&self, id: &str) -> &'static str {
+        self.store.jobs[&id.parse().unwrap()].state.kind()
+    }
+
+    /// Hands an event to the core, remembers, and carries messages to the hosts.
+    pub(super) fn happens(&mut self, event: &Event) {
+        self.now += 1;
+        let step = self.core.handle(event, Wall(self.now));
+        let mut replies = self.perform(step);
+        let step = self.core.schedule(Wall(self.now));
+        replies.extend(self.perform(step));
+        for reply in replies {
+            self.happens(&reply);
+        }
+    }
+
+    fn perform(&mut self, step: Step) -> Vec<Event> {
+        for change in step.changes {
+            self.tell(&change);
+            self.store.apply(change);
+        }
+        let mut replies = Vec::new();
+        for effect in step.effects {
+            match effect {
+                Effect::Answer { answer, .. } => match answer {
+                    Ok(answer) => self.line(&format!("  answer {answer:?}")),
+                    Err(refusal) => self.line(&format!("  refused: {refusal}")),
+                },
+                Effect::Resolve(trigger) => {
+                    self.line(&format!("  resolve trigger {}", trigger.id.0));
+                }
+                Effect::Close { session, reason } => {
+                    self.line(&format!("  close session {}: {reason}", session.0));
+                }
+                Effect::Send { session, message } => replies.extend(self.deliver(session, message)),
+            }
+        }
+        replies
+    }
+
+    fn deliver(&mut self, session: SessionId, message: ToAgent) -> Option<Event> {
+        let (key, host) = self.hosts.iter_mut().find(|(_, host)| host.session == Some(session))?;
+        let key = key.clone();
+        let text = match &message {
+            ToAgent::Order(order) => format!("order {} ({})", order.attempt, order.job.name),
+            other => format!("{other:?}"),
+        };
+        if host.deaf {
+            self.line(&format!("  → {key} LOST: {text}"));
+            return None;
+        }
+        let reply = match message {
+            ToAgent::Order(order) => {
+                host.attempts.entry(order.attempt).or_insert(Progress::Accepted);
+                Some(Event::AttemptReported {
+                    agent: key.clone(),
+                    session,
+                    attempt: order.attempt,
+                    progress: host.attempts[&order.attempt].clone(),
+                })
+            }
+            ToAgent::Cancel(attempt) => {
+                host.cancelled.push(attempt);
+                None
+            }
+            ToAgent::Acknowledge(attempt) | ToAgent::Forget(attempt) => {
+                host.attempts.remove(&attempt);
+                None
+            }
+            ToAgent::Welcome => None,
+        };
+        self.line(&format!("  → {key} {text}"));
+        reply
+    }
+
+    fn line(&mut self, text: &str) {
+        writeln!(self.transcript, "{text}").unwrap();
+    }
+
+    fn tell(&mut self, change: &Change) {
+        let text = match change {
+            Change::Trigger(it) => format!("trigger {} {}", it.id.0, kind(&it.state)),
+            Change::Plan(run, plan) => format!("plan {run} with {} jobs", plan.jobs.len()),
+            Change::Run(it) => format!("run {} {}", it.id, it.status()),
+            Change::Job(it) => format!("job {} {}", it.id, it.state.kind()),
+            Change::Attempt(it) => {
+                format!("attempt {} on {} {}", it.id, it.agent, kind(&it.state))
+            }
+            Change::Agent(it) => format!("agent {} {}", it.key, kind(&it.link)),
+            Change::ApiToken(it) => format!("token {}", it.name),
+            Change::JoinToken(it) => format!("join token for {}", it.agent),
+        };
+        self.line(&format!("  {text}"));
+    }
+
+    // What people and forges do.
+
+    pub(super) fn ask(&mut self, actor: Actor, ask: Ask) {
+        self.requests += 1;
+        self.happens(&Event::Asked { request: RequestId(self.requests), actor, ask });
+    }
+
+    pub(super) fn ask_trigger(&mut self, delivery: &str) {
+        self.line(&format!("push, {delivery}"));
+        let actor = Actor::Forge { forge: "github".into(), login: "mona".into() };
+        self.ask(
+            actor,
+            Ask::Trigger {
+                key: delivery.into(),
+                repository: "infra".parse().unwrap(),
+                reference: "refs/heads/main".into(),
+                cause: Cause::Push { commit: "c0ffee".into() },
+            },
+        );
+    }
+
+    pub(super) fn trigger(&mut self, delivery: &str, plan: Plan) {
+        self.ask_trigger(delivery);
+        let pending =
+            self.store.triggers.values().find(|it| matches!(it.state, trigger::State::Pending));
+        let Some(id) = pending.map(|it| it.id) else { return };
+        self.line("compiled");
+        let resolution = Resolution {
+            commit: "c0ffee".into(),
+            pipeline: plan.pipeline.clone(),
+            file: plan.file.clone(),
+            source: None,
+            plan: Ok(Arc::new(plan)),
+        };
+        self.happens(&Event::Resolved { trigger: id, resolution: Ok(vec![resolution]) });
+    }
+
+    pub(super) fn cancel(&mut self, run: u64) {
+        self.line(&format!("cancel run {run}"));
+        self.ask(Actor::LocalAdmin, Ask::Cancel { run: RunId(run) });
+    }
+
+    pub(super) fn retry(&mut self, run: u64) {
+        self.line(&format!("retry run {run}"));
+        let stored = Box::new(self.store.stored(RunId(run)).unwrap());
+        self.ask(Actor::LocalAdmin, Ask::Retry { stored });
+    }
+
+    /// What a token that may edit in `muc` alone hears of everything it must not do.
+    pub(super) fn refusals(&mut self) -> String {
+        self.transcript.clear();
+        let partitions = Scope::Only([key("muc/x").partition].into());
+        let grant = Grant { role: Role::Edit, partitions };
+        let actor = Actor::Token { name: "ci".parse().unwrap(), grant: grant.clone() };
+        let hash = TokenHash("00".into());
+        for ask in [
+            Ask::Cancel { run: RunId(1) },
+            Ask::Cancel { run: RunId(7) },
+            Ask::CreateJoinToken { hash: hash.clone(), agent: key("muc/a"), expires: Wall(9) },
+            Ask::CreateApiToken { name: "x".parse().unwrap(), hash, grant, expires: Wall(9) },
+            Ask::RevokeAgent { agent: key("fra/mgmt01") },
+            Ask::Enrol { hash: TokenHash("none".into()), fingerprint: "f".into() },
+        ] {
+            self.ask(actor.clone(), ask);
+        }
+        self.transcript.clone()
+    }
+
+    // What agents do.
+
+    pub(super) fn join(&mut self, agent: &str, capacity: u32) {
+        self.line(&format!("{agent} joins"));
+        let hash = TokenHash(format!("hash of {agent}"));
+        let expires = Wall(self.now + 1000);
+        let ask = Ask::CreateJoinToken { hash: hash.clone(), agent: key(agent), expires };
+        self.ask(Actor::LocalAdmin, ask);
+        let fingerprint = format!("key of {agent}");
+        self.ask(Actor::Coordinator, Ask::Enrol { hash, fingerprint });
+        let host = Host {
+            session: None,
+            deaf: false,
+            instance: Uuid::from_u128(1),
+            capacity,
+            attempts: BTreeMap::new(),
+            cancelled: Vec::new(),
+            starts: BTreeMap::new(),
+        };
+        self.hosts.insert(key(agent), host);
+        self.connect(agent);
+    }
+
+    pub(super) fn connect(&mut self, agent: &str) {
+        self.line(&format!("{agent} connects"));
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
+        let host = self.hosts.get_mut(&key(agent)).unwrap();
+        host.session = Some(session);
+        host.deaf = false;
+        let event = hello(agent, session, host);
+        self.happens(&event);
+    }
+
+    /// A clone of the host dials while the first is connected.
+    pub(super) fn connect_again(&mut self, agent: &str) {
+        self.line(&format!("a clone of {agent} connects"));
+        let event = hello(agent, SessionId(99), &self.hosts[&key(agent)]);
+        self.happens(&event);
+    }
+
+    pub(super) fn disconnect(&mut self, agent: &str) {
+        self.line(&format!("{agent} loses its link"));
+        let host = self.hosts.get_mut(&key(agent)).unwrap();
+        if let Some(session) = host.session.take() {
+            self.happens(&Event::AgentDisconnected { agent: key(agent), session });
+        }
+    }
+
+    pub(super) fn drop_messages(&mut self, agent: &str) {
+        self.hosts.get_mut(&key(agent)).unwrap().deaf = true;
+    }
+
+    pub(super) fn reinstall(&mut self, agent: &str) {
+        let host = self.hosts.get_mut(&key(agent)).unwrap();
+        host.instance = Uuid::from_u128(host.instance.as_u128() + 1);
+        host.attempts.clear();
+    }
+
+    /// The agent starts its first accepted attempt.
+    pub(super) fn start(&mut self, agent: &str) {
+        let Some(attempt) = self.find(agent, |it| matches!(it, Progress::Accepted)) else { return };
+        self.line(&format!("{agent} starts {attempt}"));
+        let host = self.hosts.get_mut(&key(agent)).unwrap();
+        *host.starts.entry(attempt).or_default() += 1;
+        self.report(agent, attempt, Progress::Running { started_us: 5 });
+    }
+
+    /// The agent's first running attempt ends.
+    pub(super) fn end(&mut self, agent: &str, outcome: Outcome) {
+        let running = |it: &Progress| matches!(it, Progress::Running { .. });
+        let Some(attempt) = self.find(agent, running) else { return };
+        self.line(&format!("{agent} ends {attempt}: {outcome}"));
+        let verdict = Verdict {
+            outcome,
+            started_us: Some(5),
+            finished_us: 6,
+            log: LogEnd { length: 0, sha256: String::new() },
+            artifacts: vec![],
+        };
+        self.report(agent, attempt, Progress::Finished(Box::new(verdict)));
+    }
+
+    pub(super) fn end_cancelled(&mut self, agent: &str) {
+        if !self.hosts[&key(agent)].cancelled.is_empty() {
+            self.end(agent, Outcome::Cancelled);
+        }
+    }
+
+    pub(super) fn work(&mut self, agent: &str, outcome: Outcome) {
+        self.start(agent);
+        self.end(agent, outcome);
+    }
+
+    fn find(&self, agent: &str, wanted: impl Fn(&Progress) -> bool) -> Option<AttemptId> {
+        let attempts = &self.hosts[&key(agent)].attempts;
+        attempts.iter().find(|(_, progress)| wanted(progress)).map(|(id, _)| *id)
+    }
+
+    fn report(&mut self, agent: &str, attempt: AttemptId, progress: Progress) {
+        let host = self.hosts.get_mut(&key(agent)).unwrap();
+        host.attempts.insert(attempt, progress.clone());
+        if let Some(session) = host.session {
+            let agent = key(agent);
+            self.happens(&Event::AttemptReported { agent, session, attempt, progress });
+        }
+    }
+
+    // What befalls the coordinator.
+
+    pub(super) fn restart(&mut self) {
+        self.line("the coordinator restarts");
+        for host in self.hosts.values_mut() {
+            host.session = None;
+        }
+        let (core, step) = Core::load(self.store.snapshot(), Wall(self.now));
+        self.core = core;
+        self.perform(step);
+    }
+
+    /// The state that the remembered changes give.
+    pub(super) fn remembered(&self) -> State {
+        State::load(self.store.snapshot())
+    }
+}
+
+fn hello(agent: &str, session: SessionId, host: &Host) -> Event {
+    Event::AgentConnected {
+        agent: key(agent),
+        fingerprint: format!("key of {agent}"),
+        session,
+        about: About {
+            instance: host.instance,
+            version: "0.1.0".into(),
+            boot_id: "boot".into(),
+            capacity: host.capacity,
+        },
+        attempts: host.attempts.clone().into_iter().collect(),
+    }
+}
+
+/// The tag of a record's state.
+fn kind(state: &impl serde::Serialize) -> String {
+    serde_json::to_value(state).unwrap()["kind"].as_str().unwrap().to_owned()
+}

@@ -1,0 +1,75 @@
+//! Jobs of a run.
+
+use pipelines::id::JobId;
+use pipelines::outcome::{Artifact, Outcome};
+use serde::{Deserialize, Serialize};
+
+use crate::actor::Actor;
+
+/// What is remembered of a job; what it does stands in the run's plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Which one.
+    pub id: JobId,
+    /// The number of its latest attempt; 0 before the first.
+    pub attempts: u32,
+    /// What its successful attempt left for jobs that need it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    /// Where it is.
+    pub state: State,
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum State {
+    /// For jobs that it needs.
+    Waiting,
+    /// For an agent with room.
+    Queued,
+    /// Its latest attempt is with an agent.
+    Active,
+    /// Its latest attempt ended.
+    Finished {
+        /// How.
+        outcome: Outcome,
+    },
+    /// A job that it needs did not succeed.
+    Skipped {
+        /// Index of that job.
+        need: u32,
+    },
+    /// Cancelled before it had an attempt.
+    Cancelled {
+        /// Who asked.
+        by: Actor,
+    },
+}
+
+impl State {
+    /// Whether it will change no more without a retry.
+    pub fn is_final(&self) -> bool {
+        match self {
+            State::Waiting | State::Queued | State::Active => false,
+            State::Finished { .. } | State::Skipped { .. } | State::Cancelled { .. } => true,
+        }
+    }
+
+    /// Whether jobs that need it may start.
+    pub fn is_success(&self) -> bool {
+        matches!(self, State::Finished { outcome: Outcome::Succeeded })
+    }
+
+    /// The state as one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Queued => "queued",
+            State::Active => "active",
+            State::Finished { outcome } => outcome.kind(),
+            State::Skipped { .. } => "skipped",
+            State::Cancelled { .. } => "cancelled",
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the coordinator decides: a pure state machine.
+//!
+//! Events go in, changes and effects come out. Changes are what is remembered: the state comes
+//! from them alone. Effects are what the driver does once the changes are durable.
+//!
+//! Invariant: no clock, no randomness, no I/O; the same events give the same steps. The core
+//! cannot fail: a wrong or late event is answered by an effect or dropped.
+
+pub mod actor;
+pub mod agent;
+pub mod attempt;
+pub mod change;
+pub mod core;
+pub mod event;
+pub mod job;
+pub mod run;
+mod state;
+pub mod token;
+pub mod trigger;

@@ -1,0 +1,91 @@
+//! Runs: one pipeline at one commit for one trigger.
+
+use pipelines::id::RunId;
+use pipelines::name::{PipelineName, RepositoryName};
+use serde::{Deserialize, Serialize};
+
+use crate::actor::Actor;
+use crate::event::Wall;
+use crate::trigger::TriggerId;
+
+/// What is remembered of a run; its jobs and its plan are records of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Which one.
+    pub id: RunId,
+    /// What caused it.
+    pub trigger: TriggerId,
+    /// Who caused it.
+    pub actor: Actor,
+    /// The pipeline's repository.
+    pub repository: RepositoryName,
+    /// Full git reference, such as `refs/heads/main`.
+    pub reference: String,
+    /// The commit in hex.
+    pub commit: String,
+    /// The pipeline's name; the file's stem where the file could not be read.
+    pub pipeline: PipelineName,
+    /// The pipeline's file in the repository.
+    pub file: String,
+    /// SHA-256 (hex) of the source bundle that its jobs get.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// When it was created.
+    pub created: Wall,
+    /// Who asked for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_by: Option<Actor>,
+    /// Where it is.
+    pub state: State,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum State {
+    /// Some job is not final.
+    Active,
+    /// All jobs are final.
+    Finished {
+        /// When.
+        at: Wall,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The pipeline did not compile; there are no jobs.
+    Invalid {
+        /// What is wrong, as it is shown to people.
+        diagnostics: String,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every job succeeded.
+    Succeeded,
+    /// A job did not.
+    Failed,
+    /// Somebody cancelled it before every job had succeeded.
+    Cancelled,
+}
+
+impl Run {
+    /// The state as one word.
+    pub fn status(&self) -> &'static str {
+        match self.state {
+            State::Active if self.cancelled_by.is_some() => "cancelling",
+            State::Active => "active",
+            State::Finished { outcome: Outcome::Succeeded, .. } => "succeeded",
+            State::Finished { outcome: Outcome::Failed, .. } => "failed",
+            State::Finished { outcome: Outcome::Cancelled, .. } => "cancelled",
+            State::Invalid { .. } => "invalid",
+        }
+    }
+
+    /// Whether nothing of it will change without a retry.
+    pub fn is_final(&self) -> bool {
+        !matches!(self.state, State::Active)
+    }
+}

@@ -1,0 +1,222 @@
+//! The state of the core: records, and the indexes that decisions need.
+//!
+//! Invariant: [`State::apply`] is the only way to change it, so that the state comes from changes
+//! alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::name::{AgentName, PartitionName, TokenName};
+use pipelines::plan::{self, Plan};
+
+use crate::agent::{Agent, AgentKey};
+use crate::attempt::Attempt;
+use crate::change::{Change, Snapshot, Stored};
+use crate::job::{self, Job};
+use crate::run::Run;
+use crate::token::{ApiToken, JoinToken, TokenHash};
+use crate::trigger::{self, Trigger, TriggerId};
+
+/// Everything that can still change by itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) last_run: u64,
+    pub(crate) last_trigger: u64,
+    /// Keys of triggers, so that each acts once.
+    pub(crate) keys: BTreeMap<String, TriggerId>,
+    pub(crate) pending: BTreeMap<TriggerId, Trigger>,
+    /// Active runs.
+    pub(crate) runs: BTreeMap<RunId, ActiveRun>,
+    /// Open attempts.
+    pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    /// The open attempts of each agent that has any.
+    pub(crate) held: BTreeMap<AgentKey, BTreeSet<AttemptId>>,
+    /// Queued jobs of each partition that has any, the oldest first.
+    pub(crate) queued: BTreeMap<PartitionName, BTreeSet<JobId>>,
+    pub(crate) agents: BTreeMap<AgentKey, Agent>,
+    pub(crate) api_tokens: BTreeMap<TokenName, ApiToken>,
+    pub(crate) join_tokens: BTreeMap<TokenHash, JoinToken>,
+}
+
+/// A run whose jobs are not all final.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ActiveRun {
+    pub(crate) run: Run,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) jobs: Vec<Job>,
+    /// For each job, the jobs that need it.
+    pub(crate) dependents: Vec<Vec<u32>>,
+    /// How many jobs are not final.
+    pub(crate) open: usize,
+}
+
+impl State {
+    /// The state as the store gives it back.
+    pub(crate) fn load(snapshot: Snapshot) -> State {
+        let mut state = State {
+            last_run: snapshot.last_run,
+            last_trigger: snapshot.last_trigger,
+            ..State::default()
+        };
+        let triggers = snapshot.triggers.into_iter().map(Change::Trigger);
+        let runs = snapshot.runs.into_iter().flat_map(changes);
+        let agents = snapshot.agents.into_iter().map(Change::Agent);
+        let api_tokens = snapshot.api_tokens.into_iter().map(Change::ApiToken);
+        let join_tokens = snapshot.join_tokens.into_iter().map(Change::JoinToken);
+        triggers
+            .chain(runs)
+            .chain(agents)
+            .chain(api_tokens)
+            .chain(join_tokens)
+            .for_each(|change| state.apply(&change));
+        state
+    }
+
+    pub(crate) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Trigger(trigger) => self.put_trigger(trigger),
+            Change::Run(run) => self.put_run(run),
+            Change::Plan(run, plan) => self.put_plan(*run, plan),
+            Change::Job(job) => self.put_job(job),
+            Change::Attempt(attempt) => self.put_attempt(attempt),
+            Change::Agent(agent) => {
+                self.agents.insert(agent.key.clone(), agent.clone());
+            }
+            Change::ApiToken(token) => {
+                self.api_tokens.insert(token.name.clone(), token.clone());
+            }
+            Change::JoinToken(token) => {
+                self.join_tokens.insert(token.hash.clone(), token.clone());
+            }
+        }
+    }
+
+    fn put_trigger(&mut self, trigger: &Trigger) {
+        self.last_trigger = self.last_trigger.max(trigger.id.0);
+        self.keys.insert(trigger.key.clone(), trigger.id);
+        match trigger.state {
+            trigger::State::Pending => {
+                self.pending.insert(trigger.id, trigger.clone());
+            }
+            trigger::State::Resolved { .. } | trigger::State::Failed { .. } => {
+                self.pending.remove(&trigger.id);
+            }
+        }
+    }
+
+    fn put_run(&mut self, run: &Run) {
+        self.last_run = self.last_run.max(run.id.0);
+        if run.is_final() {
+            self.runs.remove(&run.id);
+        } else if let Some(active) = self.runs.get_mut(&run.id) {
+            active.run = run.clone();
+        } else {
+            self.runs.insert(run.id, ActiveRun::new(run.clone()));
+        }
+    }
+
+    fn put_plan(&mut self, run: RunId, plan: &Arc<Plan>) {
+        if let Some(active) = self.runs.get_mut(&run) {
+            active.dependents = dependents(plan);
+            active.plan = Arc::clone(plan);
+        }
+    }
+
+    fn put_job(&mut self, job: &Job) {
+        let Some(active) = self.runs.get_mut(&job.id.run) else { return };
+        let index = job.id.index as usize;
+        if !job.state.is_final() {
+            active.open += 1;
+        }
+        match active.jobs.get_mut(index) {
+            Some(old) => {
+                if !old.state.is_final() {
+                    active.open -= 1;
+                }
+                *old = job.clone();
+            }
+            None => active.jobs.push(job.clone()),
+        }
+        let partition = &active.plan.jobs[index].partition;
+        if job.state == job::State::Queued {
+            self.queued.entry(partition.clone()).or_default().insert(job.id);
+        } else {
+            remove(&mut self.queued, partition, &job.id);
+        }
+    }
+
+    fn put_attempt(&mut self, attempt: &Attempt) {
+        if attempt.is_open() {
+            self.held.entry(attempt.agent.clone()).or_default().insert(attempt.id);
+            self.attempts.insert(attempt.id, attempt.clone());
+        } else {
+            remove(&mut self.held, &attempt.agent, &attempt.id);
+            self.attempts.remove(&attempt.id);
+        }
+    }
+
+    /// The plan's side of a job of an active run.
+    pub(crate) fn spec(&self, job: JobId) -> Option<&plan::Job> {
+        self.runs.get(&job.run)?.plan.jobs.get(job.index as usize)
+    }
+
+    /// A job of an active run.
+    pub(crate) fn job(&self, job: JobId) -> Option<&Job> {
+        self.runs.get(&job.run)?.jobs.get(job.index as usize)
+    }
+
+    /// The agents of a partition, by name.
+    pub(crate) fn agents_of(&self, partition: &PartitionName) -> impl Iterator<Item = &Agent> {
+        // "0" is the first of all names: digits sort before letters.
+        let name: AgentName = "0".parse().expect("a digit is a name");
+        let first = AgentKey { partition: partition.clone(), name };
+        self.agents
+            .range(first..)
+            .take_while(move |(key, _)| key.partition == *partition)
+            .map(|(_, agent)| agent)
+    }
+
+    /// How many open attempts an agent has.
+    pub(crate) fn load_of(&self, agent: &AgentKey) -> usize {
+        self.held.get(agent).map_or(0, BTreeSet::len)
+    }
+}
+
+impl ActiveRun {
+    /// A run whose plan and jobs follow.
+    fn new(run: Run) -> ActiveRun {
+        let plan =
+            Plan { pipeline: run.pipeline.clone(), file: run.file.clone(), jobs: Vec::new() };
+        ActiveRun { run, plan: Arc::new(plan), jobs: vec![], dependents: vec![], open: 0 }
+    }
+}
+
+/// A stored run in the order in which the state takes its records.
+fn changes(stored: Stored) -> impl Iterator<Item = Change> {
+    let id = stored.run.id;
+    [Change::Run(stored.run), Change::Plan(id, stored.plan)]
+        .into_iter()
+        .chain(stored.jobs.into_iter().map(Change::Job))
+        .chain(stored.attempts.into_iter().map(Change::Attempt))
+}
+
+fn dependents(plan: &Plan) -> Vec<Vec<u32>> {
+    let mut dependents = vec![Vec::new(); plan.jobs.len()];
+    for (index, job) in (0..).zip(&plan.jobs) {
+        for need in &job.needs {
+            dependents[*need as usize].push(index);
+        }
+    }
+    dependents
+}
+
+/// Removes a member, and its set with the last one.
+fn remove<K: Ord, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(set) = sets.get_mut(key) {
+        set.remove(value);
+        if set.is_empty() {
+            sets.remove(key);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Triggers: what asks for runs. A trigger is durable before anybody hears that it was taken.
+
+use pipelines::id::RunId;
+use pipelines::name::{PipelineName, RepositoryName};
+use serde::{Deserialize, Serialize};
+
+use crate::actor::Actor;
+use crate::event::Wall;
+
+/// A trigger; numbered from 1 by the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TriggerId(pub u64);
+
+/// What is remembered of a trigger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// Which one.
+    pub id: TriggerId,
+    /// Given by whoever triggers (a forge's delivery id, a client's UUID): acts once.
+    pub key: String,
+    /// Who triggered.
+    pub actor: Actor,
+    /// When it was taken.
+    pub at: Wall,
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Full git reference, such as `refs/heads/main`.
+    pub reference: String,
+    /// What happened.
+    pub cause: Cause,
+    /// What came of it.
+    pub state: State,
+}
+
+/// What a trigger says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Cause {
+    /// Commits were pushed; every pipeline at that commit that asks for it runs.
+    Push {
+        /// The new head, in hex.
+        commit: String,
+    },
+    /// Somebody asked for one pipeline, at the head of the reference.
+    Manual {
+        /// Which one.
+        pipeline: PipelineName,
+    },
+}
+
+/// What came of a trigger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum State {
+    /// The source is being fetched and compiled.
+    Pending,
+    /// These runs were created; none if no pipeline asked for it.
+    Resolved {
+        /// In the order of their files.
+        runs: Vec<RunId>,
+    },
+    /// No run could be created.
+    Failed {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
