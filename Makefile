@@ -1,0 +1,31 @@
+# `make help` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint docs bench sim needs
+
+CARGO ?= cargo
+
+help: ## Lists these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Builds, and shows a deployment from trigger to verdict on this machine
+	$(CARGO) build --workspace --bin garrison
+	target/debug/garrison demo
+
+test: needs ## Installs what the tests need where it is missing, and runs everything
+	$(CARGO) build --workspace --all-targets
+	$(CARGO) nextest run --workspace
+
+lint: ## Format, clippy, licences and sources, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) deny --log-level error check bans licenses sources
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+bench: ## Benchmarks, one JSON line a figure (NAME=... for one of them)
+	$(CARGO) run --release --package integration --bin bench -- $(NAME)
+
+sim: ## Random events against the cores' invariants (SEEDS=n)
+	PROPTEST_CASES=$(or $(SEEDS),10000) $(CARGO) test --release --package coordinator-core --package agent-core
+
+needs:
+	./deploy/install-test-needs

@@ -1,0 +1,84 @@
+//! The agent's process: what is started, in which order, and how it stops.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use nix::fcntl::{Flock, FlockArg};
+use proto::v1;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::clock;
+use crate::config::Config;
+use crate::host::{self, Host, Settings};
+use crate::identity::{self, Identity};
+use crate::link::Link;
+use crate::policy::Policy;
+use crate::runner::handle::Launcher;
+use crate::upload::Uploader;
+
+/// Runs until `stop`; with a join token it joins first if it has not yet. Runners go on.
+pub async fn run(
+    config: Config,
+    join_token: Option<String>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    fs::create_dir_all(&config.state)
+        .with_context(|| format!("cannot make {}", config.state.display()))?;
+    let _lock = lock(&config.state)?;
+    Policy::load(config.policy.as_deref())?;
+    let identity = match (Identity::load(&config.state), join_token) {
+        (Err(identity::Error::NotJoined), Some(token)) => {
+            let identity = Identity::join(&config, &token).await?;
+            info!(partition = %identity.partition, "joined");
+            identity
+        }
+        (identity, _) => identity?,
+    };
+    let (uploader, uploads) = Uploader::new();
+    let (handle, inbox) = host::channel();
+    let mut parts = JoinSet::new();
+    // Before the host opens: it has news for the uploader of every attempt that it finds.
+    parts.spawn(uploader.run(handle.clone()));
+    let settings = settings(&config, &identity)?;
+    let host = Host::open(settings, (handle.clone(), inbox), uploads.clone()).await?;
+    parts.spawn(host.run(stop.clone()));
+    let link = Link { config, identity, host: handle, uploads };
+    parts.spawn(link.run(stop.clone()));
+    stop.cancelled().await;
+    info!("stopping; runners go on");
+    parts.shutdown().await;
+    Ok(())
+}
+
+fn settings(config: &Config, identity: &Identity) -> anyhow::Result<Settings> {
+    let program = std::env::current_exe().context("cannot find the agent's own program")?;
+    Ok(Settings {
+        attempts: host::attempts(&config.state),
+        policy: config.policy.clone(),
+        partition: identity.partition.clone(),
+        launcher: Launcher { program, args: vec![OsString::from("runner")] },
+        hello: v1::Hello {
+            protocol: proto::PROTOCOL,
+            instance: identity.instance.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot_id: clock::boot_id().context("cannot read the boot id")?,
+            capacity: config.capacity,
+            attempts: Vec::new(),
+        },
+    })
+}
+
+/// Two agents must not share a state directory.
+fn lock(state: &Path) -> anyhow::Result<Flock<fs::File>> {
+    let path = state.join("agent.lock");
+    let file =
+        fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err(_) => bail!("another agent uses {}: stop it first", state.display()),
+    }
+}

@@ -1,0 +1,99 @@
+//! The request to end a job before its end.
+
+use std::fmt;
+
+use pipelines::outcome::Outcome;
+use tokio::sync::watch;
+
+/// Why a job is to be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Somebody cancelled it.
+    Cancel,
+    /// Its time limit has passed.
+    TimeLimit,
+    /// The runner itself was told to end, as when the host shuts down.
+    Terminated,
+}
+
+/// Requests the end of one job; the first reason stands.
+#[derive(Debug, Clone)]
+pub struct Stopper(watch::Sender<Option<Reason>>);
+
+/// Sees the request.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<Option<Reason>>);
+
+impl Stopper {
+    /// A stopper and its other side, with no request yet.
+    pub fn new() -> (Self, Stop) {
+        let (sender, receiver) = watch::channel(None);
+        (Self(sender), Stop(receiver))
+    }
+
+    /// Requests the end.
+    pub fn stop(&self, reason: Reason) {
+        self.0.send_if_modified(|current| {
+            let first = current.is_none();
+            current.get_or_insert(reason);
+            first
+        });
+    }
+}
+
+impl Stop {
+    /// Waits for the request, for ever if there is none. May be dropped and called again.
+    pub async fn requested(&mut self) -> Reason {
+        if let Ok(reason) = self.0.wait_for(Option::is_some).await
+            && let Some(reason) = *reason
+        {
+            return reason;
+        }
+        std::future::pending().await
+    }
+
+    /// The request, if there is one already.
+    pub fn now(&self) -> Option<Reason> {
+        *self.0.borrow()
+    }
+}
+
+impl Reason {
+    /// How an attempt ends for this reason whose job provably runs no more.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Reason::Cancel => Outcome::Cancelled,
+            Reason::TimeLimit => Outcome::TimedOut,
+            Reason::Terminated => Outcome::InfraError {
+                reason: "the runner was told to end (SIGTERM), as when its host shuts down; \
+                         the job was ended with it"
+                    .into(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Cancel => "cancelled",
+            Reason::TimeLimit => "time limit passed",
+            Reason::Terminated => "runner told to end",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_reason_stands() {
+        let (stopper, mut stop) = Stopper::new();
+        assert_eq!(stop.now(), None);
+        stopper.stop(Reason::TimeLimit);
+        stopper.stop(Reason::Cancel);
+        assert_eq!(stop.requested().await, Reason::TimeLimit);
+        assert_eq!(stop.now(), Some(Reason::TimeLimit));
+    }
+}

@@ -1,0 +1,131 @@
+//! The keeper of one attempt: has its runner started or found, and follows it to the verdict.
+
+use std::path::PathBuf;
+
+use agent_core::Event;
+use pipelines::outcome::{Outcome, Verdict};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::attempt::{Attempt, Condition};
+use crate::host;
+use crate::policy::Policy;
+use crate::runner::bury::bury;
+use crate::runner::handle::{self, Handle, Launcher};
+use crate::runner::handover::Handover;
+use crate::upload::Uploads;
+
+/// Runners in a row that may end before they start anything.
+const TRIES: u32 = 3;
+
+/// How a keeper begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With a new runner.
+    Spawn,
+    /// With the runner that lives.
+    Attach,
+}
+
+/// What a keeper works with.
+pub struct Keeper {
+    /// The attempt's directory.
+    pub attempt: Attempt,
+    /// How runners are started.
+    pub launcher: Launcher,
+    /// The site's policy file, which names what must be masked.
+    pub policy: Option<PathBuf>,
+    /// Somebody wants the attempt ended.
+    pub cancel: CancellationToken,
+    /// Whom to tell.
+    pub host: host::Handle,
+    /// Where the log goes.
+    pub uploads: Uploads,
+}
+
+impl Keeper {
+    /// Follows the attempt until its verdict is durable.
+    pub async fn run(self, start: Start) {
+        let verdict = match self.follow(start).await {
+            Ok(verdict) => verdict,
+            Err(reason) => {
+                error!(attempt = %self.attempt.id(), %reason, "attempt is stuck until the agent's next start");
+                return;
+            }
+        };
+        let id = self.attempt.id();
+        info!(attempt = %id, outcome = %verdict.outcome, "ended");
+        self.uploads.ended(&self.attempt, &verdict.log).await;
+        self.host.event(Event::Concluded { attempt: id, verdict }).await;
+    }
+
+    async fn follow(&self, mut start: Start) -> Result<Verdict, String> {
+        for _ in 0..TRIES {
+            let handle = match start {
+                Start::Attach => Handle::attach(&self.attempt),
+                Start::Spawn if self.cancel.is_cancelled() => {
+                    return self.conclude(Outcome::Cancelled);
+                }
+                Start::Spawn => match self.spawn().await {
+                    Ok(handle) => handle,
+                    Err(reason) => return self.conclude(Outcome::InfraError { reason }),
+                },
+            };
+            if let Some(verdict) = self.until_end(handle).await {
+                return Ok(verdict);
+            }
+            match self.attempt.condition().map_err(|error| error.to_string())? {
+                Condition::Finished(verdict) => return Ok(*verdict),
+                Condition::Dead => return self.bury().await,
+                Condition::Held => start = Start::Attach,
+                Condition::Unstarted => start = Start::Spawn,
+            }
+        }
+        let words = std::fs::read_to_string(self.attempt.runner_err()).unwrap_or_default();
+        let last = words.lines().last().unwrap_or("it said nothing");
+        let reason = format!("the runner ended {TRIES} times before it started anything: {last}");
+        self.conclude(Outcome::InfraError { reason })
+    }
+
+    async fn spawn(&self) -> Result<Handle, String> {
+        let policy = Policy::load(self.policy.as_deref()).map_err(|error| error.to_string())?;
+        let mask = policy.mask_values().map_err(|error| error.to_string())?;
+        let spawned = self.launcher.spawn(&self.attempt, &Handover::new(mask)).await;
+        spawned.map_err(|error| error.to_string())
+    }
+
+    /// The verdict; none if the runner died without one.
+    async fn until_end(&self, mut handle: Handle) -> Option<Verdict> {
+        let id = self.attempt.id();
+        let mut asked = false;
+        loop {
+            let event = tokio::select! {
+                event = handle.next() => event,
+                () = self.cancel.cancelled(), if !asked => {
+                    info!(attempt = %id, "cancelling");
+                    handle.cancel();
+                    asked = true;
+                    continue;
+                }
+            };
+            match event {
+                handle::Event::Started { at_us } => {
+                    let event = Event::RunnerStarted { attempt: id, started_us: at_us };
+                    self.host.event(event).await;
+                }
+                handle::Event::LogGrew { length } => self.uploads.grew(&self.attempt, length).await,
+                handle::Event::Finished(verdict) => return Some(*verdict),
+                handle::Event::Died => return None,
+            }
+        }
+    }
+
+    async fn bury(&self) -> Result<Verdict, String> {
+        warn!(attempt = %self.attempt.id(), "its runner died");
+        bury(&self.attempt).await.map_err(|error| error.to_string())
+    }
+
+    fn conclude(&self, outcome: Outcome) -> Result<Verdict, String> {
+        self.attempt.conclude(outcome).map_err(|error| error.to_string())
+    }
+}

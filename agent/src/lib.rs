@@ -1,0 +1,22 @@
+//! The agent: link to the coordinator, runner, executors.
+//!
+//! In the order of a job's way through it: [`link`] hears the order, [`host`] has the core decide,
+//! [`attempt`] is its directory, [`keeper`] has a [`runner`] started, an [`executor`] does the work,
+//! [`mask`] and [`spool`] keep its output, [`upload`] sends that on.
+
+pub mod app;
+pub mod config;
+pub mod identity;
+pub mod link;
+pub mod host;
+pub mod policy;
+pub mod attempt;
+pub mod keeper;
+pub mod runner;
+pub mod executor;
+pub mod output;
+pub mod mask;
+pub mod spool;
+pub mod upload;
+pub mod processes;
+pub mod clock;

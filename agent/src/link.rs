@@ -1,0 +1,197 @@
+//! The link to the coordinator: dials, keeps the streams, and dials again.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use agent_core::Event;
+use pipelines::id::AttemptId;
+use proto::v1::coordinator_message::Kind;
+use proto::v1::link_client::LinkClient;
+use proto::v1::{self};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::host;
+use crate::identity::{self, Identity};
+use crate::upload::{self, Uploads};
+
+/// Messages to the coordinator that may wait.
+const OUTBOX: usize = 1024;
+
+/// First and longest pause between two tries.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Pause before a stream of logs that ended is opened again.
+const LOGS_AGAIN: Duration = Duration::from_secs(1);
+
+/// A certificate is renewed when it is older than this.
+const RENEW_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// What the link works with.
+pub struct Link {
+    /// Where to dial.
+    pub config: Config,
+    /// As whom.
+    pub identity: Identity,
+    /// The agent's loop.
+    pub host: host::Handle,
+    /// Where logs are taken from.
+    pub uploads: Uploads,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    #[error("{}", .0.message())]
+    Status(#[from] tonic::Status),
+    #[error("the coordinator refused the link: {0}")]
+    Refused(String),
+    #[error("the coordinator hung up")]
+    HungUp,
+    #[error(
+        "this agent's certificate is not valid before {0} s since 1970, and the clock says {1}: set the clock"
+    )]
+    Early(i64, i64),
+}
+
+impl Link {
+    /// Keeps a link up until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut pause = PAUSES.0;
+        loop {
+            let start = Instant::now();
+            let ended = tokio::select! {
+                () = stop.cancelled() => return,
+                ended = self.session() => ended,
+            };
+            self.host.event(Event::LinkDown).await;
+            let reason = ended.err().unwrap_or(Ended::HungUp);
+            if start.elapsed() > PAUSES.1 {
+                pause = PAUSES.0;
+            }
+            warn!(%reason, again_in_ms = pause.as_millis(), "no link");
+            let jittered = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(jittered) => {}
+            }
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn session(&mut self) -> Result<(), Ended> {
+        let now = now();
+        if now < self.identity.not_before {
+            return Err(Ended::Early(self.identity.not_before, now));
+        }
+        let mut channel = self.identity.channel(&self.config).await?;
+        if now > self.identity.not_after {
+            // With an expired certificate nothing else is allowed.
+            self.identity = self.identity.renew(channel).await?;
+            info!("certificate renewed after it had expired");
+            channel = self.identity.channel(&self.config).await?;
+        }
+        let mut client =
+            LinkClient::new(channel.clone()).max_decoding_message_size(proto::MAX_MESSAGE);
+        let (outbox, messages) = mpsc::channel(OUTBOX);
+        self.host.linked(outbox).await;
+        let mut inbound = client.control(ReceiverStream::new(messages)).await?.into_inner();
+        let mut renewal = tokio::time::interval(RENEW_AFTER / 24);
+        let mut logs = None;
+        let mut logs_again = None;
+        loop {
+            tokio::select! {
+                message = inbound.message() => match message?.ok_or(Ended::HungUp)?.kind {
+                    Some(Kind::Welcome(welcome)) => {
+                        let version = welcome.version;
+                        info!(coordinator = %self.config.coordinator, %version, "linked");
+                        logs = Some(self.open_logs(&mut client).await?);
+                    }
+                    kind => self.hear(kind).await?,
+                },
+                // The coordinator may have no room for logs just now; orders go on.
+                () = over(&logs) => {
+                    (logs, logs_again) = (None, Some(tokio::time::Instant::now() + LOGS_AGAIN));
+                }
+                () = due(logs_again) => {
+                    (logs, logs_again) = (Some(self.open_logs(&mut client).await?), None);
+                }
+                _ = renewal.tick() => self.renew(&channel).await,
+            }
+        }
+    }
+
+    async fn hear(&self, kind: Option<Kind>) -> Result<(), Ended> {
+        let (text, event): (String, fn(AttemptId) -> Event) = match kind {
+            Some(Kind::Refused(reason)) => return Err(Ended::Refused(reason)),
+            Some(Kind::Order(order)) => {
+                if let Ok(attempt) = order.attempt.parse() {
+                    let order = order.order.to_vec();
+                    let event = Event::OrderReceived { attempt, order, refusal: None };
+                    self.host.event(event).await;
+                }
+                return Ok(());
+            }
+            Some(Kind::Cancel(it)) => (it.attempt, |attempt| Event::CancelReceived { attempt }),
+            Some(Kind::Acknowledge(it)) => {
+                (it.attempt, |attempt| Event::VerdictAcknowledged { attempt })
+            }
+            Some(Kind::Forget(it)) => (it.attempt, |attempt| Event::ForgetReceived { attempt }),
+            // A newer coordinator may say more; the protocol's version covers what must be known.
+            Some(Kind::Welcome(_)) | None => return Ok(()),
+        };
+        if let Ok(attempt) = text.parse() {
+            self.host.event(event(attempt)).await;
+        }
+        Ok(())
+    }
+
+    /// Opens the stream of logs; the token tells when it is over.
+    async fn open_logs(
+        &self,
+        client: &mut LinkClient<Channel>,
+    ) -> Result<CancellationToken, Ended> {
+        let (outbox, messages) = mpsc::channel::<v1::LogMessage>(upload::OUTBOX);
+        let acks = client.logs(ReceiverStream::new(messages)).await?.into_inner();
+        let over = CancellationToken::new();
+        let alive = over.clone().drop_guard();
+        self.uploads.session(upload::Session { outbox, acks, alive }).await;
+        Ok(over)
+    }
+
+    /// Renews the certificate once a day; the next link uses it.
+    async fn renew(&mut self, channel: &Channel) {
+        if now() - self.identity.not_before < RENEW_AFTER.as_secs() as i64 {
+            return;
+        }
+        match self.identity.renew(channel.clone()).await {
+            Ok(identity) => self.identity = identity,
+            Err(error) => {
+                warn!(%error, "certificate could not be renewed; trying again in an hour");
+            }
+        }
+    }
+}
+
+async fn over(logs: &Option<CancellationToken>) {
+    match logs {
+        Some(over) => over.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn due(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}

@@ -1,0 +1,397 @@
+//! What the site allows on this management server, whatever the coordinator orders.
+//!
+//! Written by the site, by default in [`DEFAULT_PATH`], never by the coordinator:
+//!
+//! ```toml
+//! [process]
+//! allow = false           # jobs that run as processes of this host
+//! repositories = ["*"]    # whose
+//!
+//! [container]
+//! allow = true
+//! images = ["*"]          # `*` stands for any characters
+//! host_network = false
+//!
+//! [ssh]
+//! allow = true
+//! users = ["*"]
+//! devices = ["*"]
+//!
+//! [mask]
+//! files = []              # their contents must never leave this host in output
+//! ```
+//!
+//! These values are the defaults. Privileged containers, host mounts and the engine's socket cannot
+//! be allowed at all.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use pipelines::order::Order;
+use pipelines::outcome::Outcome;
+use pipelines::plan::{Container, Network, Ssh, Task};
+use serde::Deserialize;
+
+/// Where the policy rests if nothing else is said.
+pub const DEFAULT_PATH: &str = "/etc/garrison/policy.toml";
+
+/// A site's policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    path: PathBuf,
+    rules: Rules,
+}
+
+/// Why an order is not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The rule in the policy, such as `process.allow`.
+    pub rule: &'static str,
+    /// What it says, and what to do.
+    pub reason: String,
+}
+
+/// Why a policy cannot be used; without one, nothing may run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The policy, or a file that it names.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is no policy; the source names line and column.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The policy.
+        path: PathBuf,
+        /// Where and why.
+        source: toml::de::Error,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Rules {
+    process: ProcessRules,
+    container: ContainerRules,
+    ssh: SshRules,
+    mask: MaskRules,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ProcessRules {
+    allow: bool,
+    repositories: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ContainerRules {
+    allow: bool,
+    images: Vec<String>,
+    host_network: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SshRules {
+    allow: bool,
+    users: Vec<String>,
+    devices: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct MaskRules {
+    files: Vec<PathBuf>,
+}
+
+impl Policy {
+    /// Reads the policy at `path`, or at [`DEFAULT_PATH`], which may be missing: then the defaults
+    /// hold. A path that was given must be there, since a mistyped one would loosen the policy.
+    pub fn load(path: Option<&Path>) -> Result<Self, Error> {
+        match path {
+            Some(path) => Self::parse(path, &read(path)?),
+            None => Self::load_or_default(Path::new(DEFAULT_PATH)),
+        }
+    }
+
+    fn load_or_default(path: &Path) -> Result<Self, Error> {
+        match read(path) {
+            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Self::parse(path, "")
+            }
+            text => Self::parse(path, &text?),
+        }
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        let path = path.to_owned();
+        match toml::from_str(text) {
+            Ok(rules) => Ok(Self { path, rules }),
+            Err(source) => Err(Error::Parse { path, source }),
+        }
+    }
+
+    /// Whether `order` may be carried out here.
+    pub fn check(&self, order: &Order) -> Result<(), Refusal> {
+        match &order.job.task {
+            Task::Process => self.check_process(order.repository.as_str()),
+            Task::Container(container) => self.check_container(container),
+            Task::Ssh(ssh) => self.check_ssh(ssh),
+        }
+    }
+
+    /// The values that must never leave this host in output, read anew from their files: each
+    /// file's whole content, trimmed.
+    pub fn mask_values(&self) -> Result<Vec<String>, Error> {
+        self.rules.mask.files.iter().map(|path| Ok(read(path)?.trim().to_owned())).collect()
+    }
+
+    fn check_process(&self, repository: &str) -> Result<(), Refusal> {
+        let rules = &self.rules.process;
+        self.require(rules.allow, "process.allow", "jobs may not run as processes of this host")?;
+        self.require(
+            matches_any(&rules.repositories, repository),
+            "process.repositories",
+            &format!("repository '{repository}' may not run processes on this host"),
+        )
+    }
+
+    fn check_container(&self, container: &Container) -> Result<(), Refusal> {
+        let rules = &self.rules.container;
+        self.require(
+            rules.allow,
+            "container.allow",
+            "jobs may not run in containers on this host",
+        )?;
+        self.require(
+            matches_any(&rules.images, &container.image),
+            "container.images",
+            &format!("image '{}' may not run on this host", container.image),
+        )?;
+        self.require(
+            rules.host_network || container.network != Network::Host,
+            "container.host_network",
+            "containers may not use this host's network",
+        )
+    }
+
+    fn check_ssh(&self, ssh: &Ssh) -> Result<(), Refusal> {
+        let rules = &self.rules.ssh;
+        self.require(rules.allow, "ssh.allow", "jobs may not reach devices from this host")?;
+        self.require(
+            matches_any(&rules.users, &ssh.user),
+            "ssh.users",
+            &format!("user '{}' may not log in to devices from this host", ssh.user),
+        )?;
+        self.require(
+            matches_any(&rules.devices, ssh.device.as_str()),
+            "ssh.devices",
+            &format!("device '{}' may not be reached from this host", ssh.device),
+        )
+    }
+
+    fn require(&self, allowed: bool, rule: &'static str, denied: &str) -> Result<(), Refusal> {
+        if allowed {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(Refusal { rule, reason: format!("{denied}; the site allows it by {rule} in {path}") })
+    }
+}
+
+impl From<Refusal> for Outcome {
+    fn from(Refusal { rule, reason }: Refusal) -> Self {
+        Outcome::Refused { rule: rule.to_owned(), reason }
+    }
+}
+
+impl Default for ProcessRules {
+    fn default() -> Self {
+        Self { allow: false, repositories: any() }
+    }
+}
+
+impl Default for ContainerRules {
+    fn default() -> Self {
+        Self { allow: true, images: any(), host_network: false }
+    }
+}
+
+impl Default for SshRules {
+    fn default() -> Self {
+        Self { allow: true, users: any(), devices: any() }
+    }
+}
+
+fn any() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+}
+
+fn matches_any(patterns: &[String], text: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern, text))
+}
+
+/// Whether `pattern` describes the whole of `text`; `*` stands for any characters, also none.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in middle.split('*') {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+    }
+    text.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use pipelines::id::RunId;
+    use pipelines::plan::{Job, Pull};
+
+    use super::*;
+
+    fn order(task: Task) -> Order {
+        Order {
+            version: pipelines::order::VERSION,
+            attempt: RunId(1).job(0).attempt(1),
+            partition: "fra-equ01".parse().unwrap(),
+            pipeline: "deploy".parse().unwrap(),
+            repository: "metal".parse().unwrap(),
+            commit: "0".repeat(40),
+            reference: "refs/heads/main".into(),
+            job: Job {
+                name: "job".parse().unwrap(),
+                partition: "fra-equ01".parse().unwrap(),
+                needs: vec![],
+                task,
+                run: vec![],
+                env: Default::default(),
+                timeout_s: 60,
+                artifacts: vec![],
+            },
+            source: None,
+            artifacts: vec![],
+        }
+    }
+
+    fn container(image: &str, network: Network) -> Order {
+        let (pull, memory, millicpus) = (Pull::Always, None, None);
+        order(Task::Container(Container { image: image.into(), pull, network, memory, millicpus }))
+    }
+
+    fn ssh(user: &str, device: &str) -> Order {
+        order(Task::Ssh(Ssh {
+            device: device.parse().unwrap(),
+            address: "::1".into(),
+            port: 22,
+            user: user.into(),
+            host_key: String::new(),
+        }))
+    }
+
+    fn policy(text: &str) -> Policy {
+        Policy::parse(Path::new("policy.toml"), text).unwrap()
+    }
+
+    fn rule(policy: &Policy, order: &Order) -> Option<&'static str> {
+        policy.check(order).err().map(|refusal| refusal.rule)
+    }
+
+    #[test]
+    fn the_default_refuses_processes_and_the_hosts_network() {
+        let policy = policy("");
+        assert_eq!(rule(&policy, &order(Task::Process)), Some("process.allow"));
+        assert_eq!(rule(&policy, &container("alpine", Network::Bridge)), None);
+        assert_eq!(
+            rule(&policy, &container("alpine", Network::Host)),
+            Some("container.host_network")
+        );
+        assert_eq!(rule(&policy, &ssh("root", "leaf01")), None);
+    }
+
+    #[test]
+    fn each_rule_refuses_by_its_name() {
+        let policy = policy(
+            r#"
+            [process]
+            allow = true
+            repositories = ["other"]
+            [container]
+            images = ["registry.example.com/*", "alpine:3.*"]
+            [ssh]
+            users = ["deploy"]
+            devices = ["leaf*"]
+            "#,
+        );
+        assert_eq!(rule(&policy, &order(Task::Process)), Some("process.repositories"));
+        assert_eq!(rule(&policy, &container("alpine:3.20", Network::None)), None);
+        assert_eq!(rule(&policy, &container("alpine", Network::None)), Some("container.images"));
+        assert_eq!(rule(&policy, &ssh("deploy", "leaf01")), None);
+        assert_eq!(rule(&policy, &ssh("root", "leaf01")), Some("ssh.users"));
+        assert_eq!(rule(&policy, &ssh("deploy", "spine01")), Some("ssh.devices"));
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let refusal = policy("").check(&order(Task::Process)).unwrap_err();
+        assert_eq!(
+            Outcome::from(refusal).to_string(),
+            "refused by process.allow: jobs may not run as processes of this host; \
+             the site allows it by process.allow in policy.toml"
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_line() {
+        let error = Policy::parse(Path::new("policy.toml"), "[process]\nalow = true").unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with("policy.toml: "), "{error}");
+        assert!(error.contains("line 2") && error.contains("`allow`"), "{error}");
+    }
+
+    #[test]
+    fn only_the_default_file_may_be_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy.toml");
+        assert!(Policy::load(Some(&path)).unwrap_err().to_string().contains("policy.toml"));
+        assert_eq!(Policy::load_or_default(&path).unwrap().rules, Rules::default());
+    }
+
+    #[test]
+    fn masked_files_are_read_trimmed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        fs::write(&file, "secret\n").unwrap();
+        let policy = policy(&format!("[mask]\nfiles = [{file:?}]"));
+        assert_eq!(policy.mask_values().unwrap(), ["secret"]);
+        fs::remove_file(&file).unwrap();
+        assert!(policy.mask_values().is_err());
+    }
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("a*", "abc", true),
+            ("a*c", "abc", true),
+            ("a*c", "abcd", false),
+            ("ab*bc", "abc", false),
+            ("*b*", "abc", true),
+            ("*a*b*c", "xaybzc", true),
+            ("*a*b*c", "xbyazc", false),
+            ("a.c", "abc", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The runner: the process that owns one attempt from start to verdict, `garrison runner DIR`.
+//!
+//! It lives apart from the agent and outlives it. Once it has the handover, it writes a verdict
+//! whatever happens; before that it has started nothing. Signals: SIGHUP is ignored; SIGTERM ends
+//! the job like a cancel, but the outcome is an infrastructure error, since nobody wanted the job to
+//! end.
+
+pub mod bury;
+pub mod control;
+pub mod handle;
+pub mod handover;
+
+use std::io::{self, Write};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures::FutureExt;
+use pipelines::order::{self, Order};
+use pipelines::outcome::{LogEnd, Outcome, Progress};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::attempt::state::{self, Record, StateWriter};
+use crate::attempt::{self, Attempt, Lock};
+use crate::executor::{self, Context, Reason, Stopper};
+use crate::mask::{self, Secrets};
+use crate::output::Output;
+use crate::processes::Owned;
+use crate::{clock, spool};
+use handover::Handover;
+
+/// What a site or a test may change.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long a job may take to end once it is asked to, before it is ended by force.
+    pub grace: Duration,
+}
+
+/// The runner's exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The verdict is durable, or the attempt is in somebody else's hands.
+    Done = 0,
+    /// Nothing was started, and the attempt may be spawned again; stderr says why.
+    NotStarted = 1,
+    /// The attempt was begun, but its verdict could not be written; stderr says why.
+    NoVerdict = 2,
+}
+
+/// Why a runner could not do its work.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot use {0}: {1}")]
+    Directory(String, io::Error),
+    #[error(transparent)]
+    Attempt(#[from] attempt::Error),
+    #[error(transparent)]
+    Handover(#[from] handover::Error),
+    #[error("cannot make a runtime: {0}")]
+    Runtime(io::Error),
+}
+
+/// Why a job could not be begun, although all was handed over.
+#[derive(Debug, thiserror::Error)]
+enum Unready {
+    #[error(transparent)]
+    Attempt(#[from] attempt::Error),
+    #[error(transparent)]
+    Order(#[from] order::Error),
+    #[error(transparent)]
+    Secrets(#[from] mask::Error),
+    #[error("cannot write the attempt's state: {0}; see the disk of the agent's state")]
+    State(#[from] state::Error),
+    #[error("cannot prepare the attempt: {0}; see the disk and the limits of the agent's host")]
+    Io(#[from] io::Error),
+}
+
+/// One attempt in the hands of this process.
+struct Runner {
+    attempt: Attempt,
+    lock: Lock,
+    options: Options,
+    progress: watch::Sender<Progress>,
+    length: watch::Sender<u64>,
+    /// Signals and the time limit.
+    helpers: JoinSet<()>,
+    /// The control socket.
+    server: JoinSet<()>,
+    started_us: Option<u64>,
+}
+
+/// Runs the attempt in `dir` with the handover that stdin holds.
+pub fn main(dir: &Path) -> ExitCode {
+    main_with(dir, Options::default())
+}
+
+/// [`main`] with other options.
+pub fn main_with(dir: &Path, options: Options) -> ExitCode {
+    let exit = serve(dir, options).unwrap_or_else(|error| {
+        complain(&error);
+        Exit::NotStarted
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn serve(dir: &Path, options: Options) -> Result<Exit, Error> {
+    let dir = dir.canonicalize().map_err(|e| Error::Directory(dir.display().to_string(), e))?;
+    let attempt = Attempt::open(&dir)?;
+    // Fails only where this process leads a session or group already.
+    let _ = nix::unistd::setsid();
+    let Some(lock) = attempt.lock()? else { return Ok(Exit::Done) };
+    let state = attempt.state()?;
+    if state.started.is_some() || state.verdict.is_some() {
+        return Ok(Exit::Done);
+    }
+    let handover = Handover::read(io::stdin().lock())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    Ok(runtime.block_on(Runner::new(attempt, lock, options).run(&handover)))
+}
+
+impl Runner {
+    fn new(attempt: Attempt, lock: Lock, options: Options) -> Self {
+        Self {
+            attempt,
+            lock,
+            options,
+            progress: watch::Sender::new(Progress::Accepted),
+            length: watch::Sender::new(0),
+            helpers: JoinSet::new(),
+            server: JoinSet::new(),
+            started_us: None,
+        }
+    }
+
+    async fn run(mut self, handover: &Handover) -> Exit {
+        let (outcome, log) = match self.prepare(handover) {
+            Ok((order, context)) => self.carry_out(&order, context).await,
+            Err(error) => (Outcome::InfraError { reason: error.to_string() }, spool::no_output()),
+        };
+        match self.attempt.finish(&self.lock, log, self.started_us, outcome) {
+            Ok(verdict) => {
+                self.progress.send_replace(Progress::Finished(Box::new(verdict)));
+                control::farewell(&mut self.server).await;
+                Exit::Done
+            }
+            Err(error) => {
+                complain(&error);
+                Exit::NoVerdict
+            }
+        }
+    }
+
+    /// All up to the durable `started`; nothing of the job runs yet.
+    fn prepare(&mut self, handover: &Handover) -> Result<(Order, Context), Unready> {
+        let order = Order::from_bytes(&self.attempt.order()?)?;
+        let mark = self.attempt.state()?.mark;
+        let mut state = self.attempt.state_writer(&self.lock)?;
+        let secrets = Secrets::new(&handover.mask)?;
+        let output =
+            Output::new(spool::Writer::open(&self.attempt.log())?, secrets, self.length.clone());
+        let (stopper, stop) = Stopper::new();
+        let control = control::Server::bind(self.attempt.dir())?;
+        self.watch_signals(&stopper)?;
+        self.start(&mut state)?;
+        self.server.spawn(control.serve(
+            self.progress.subscribe(),
+            self.length.subscribe(),
+            stopper.clone(),
+        ));
+        self.helpers.spawn(async move {
+            sleep(Duration::from_secs(order.job.timeout_s.into())).await;
+            stopper.stop(Reason::TimeLimit);
+        });
+        let context = Context {
+            dir: self.attempt.dir().to_owned(),
+            workspace: self.attempt.work(),
+            mark,
+            output,
+            stop,
+            grace: self.options.grace,
+            state,
+        };
+        Ok((order, context))
+    }
+
+    fn start(&mut self, state: &mut StateWriter) -> Result<(), Unready> {
+        let at_us = clock::wall_us();
+        state.append(&Record::Started { at_us, boot_id: clock::boot_id()? })?;
+        self.started_us = Some(at_us);
+        self.progress.send_replace(Progress::Running { started_us: at_us });
+        Ok(())
+    }
+
+    fn watch_signals(&mut self, stopper: &Stopper) -> io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        // A handler, unlike SIG_IGN, is not passed on to the job.
+        let mut hangup = signal(SignalKind::hangup())?;
+        let stopper = stopper.clone();
+        self.helpers.spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => stopper.stop(Reason::Terminated),
+                    _ = hangup.recv() => {}
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn carry_out(&self, order: &Order, mut context: Context) -> (Outcome, LogEnd) {
+        let run = AssertUnwindSafe(executor::run(order, &mut context)).catch_unwind();
+        let outcome = match run.await {
+            Ok(outcome) => outcome,
+            Err(_) => after_panic(&context).await,
+        };
+        let (log, closed) = context.output.close();
+        match closed {
+            Ok(()) => (outcome, log),
+            Err(error) => (incomplete(outcome, &error), log),
+        }
+    }
+}
+
+/// The panic's message went to stderr.
+async fn after_panic(context: &Context) -> Outcome {
+    let owned = Owned::marked(context.mark).and_descendants();
+    let reason = "the runner panicked; its runner.err says where".to_owned();
+    match owned.end(Duration::from_secs(5)).await {
+        Ok(_) => Outcome::InfraError { reason },
+        Err(error) => Outcome::Lost { reason: format!("{reason}; {error}") },
+    }
+}
+
+/// An outcome whose log is not whole: success is none then.
+fn incomplete(outcome: Outcome, error: &io::Error) -> Outcome {
+    match outcome {
+        Outcome::Succeeded => Outcome::InfraError {
+            reason: format!(
+                "the job succeeded, but its output could not be written: {error}; \
+                 see the disk of the agent's state"
+            ),
+        },
+        other => other,
+    }
+}
+
+/// Stderr is the attempt's `runner.err`.
+fn complain(error: &dyn std::error::Error) {
+    let _ = writeln!(io::stderr(), "runner: {error}");
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(10) }
+    }
+}

@@ -1,0 +1,87 @@
+//! The end of an attempt whose runner died without a verdict.
+//!
+//! It is never taken up again: what it was told to mask is gone with the runner.
+
+use std::time::Duration;
+
+use pipelines::outcome::{Outcome, Verdict};
+use proto::log::Stream;
+
+use crate::attempt::state::{Note, Started, State};
+use crate::attempt::{self, Attempt};
+use crate::processes::{self, Owned};
+use crate::{clock, spool};
+
+/// How long processes may take to end on SIGKILL.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why an attempt could not be buried; it may be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its directory cannot be used, or it is not dead.
+    #[error(transparent)]
+    Attempt(#[from] attempt::Error),
+    /// Its log cannot be closed.
+    #[error("cannot close the log of attempt {id}: {source}")]
+    Log {
+        /// The attempt.
+        id: pipelines::id::AttemptId,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The boot's id cannot be read.
+    #[error("cannot read the boot's id: {0}")]
+    Boot(std::io::Error),
+}
+
+/// Ends what is left of `attempt` ([`attempt::Condition::Dead`]), closes its log, and writes the
+/// verdict `lost`; durable when it returns. One that has a verdict keeps it. Takes seconds if
+/// processes resist.
+pub async fn bury(attempt: &Attempt) -> Result<Verdict, Error> {
+    let id = attempt.id();
+    let lock = attempt.lock()?.ok_or(attempt::Error::Alive(id))?;
+    let state = attempt.state()?;
+    if let Some(verdict) = state.verdict {
+        return Ok(verdict);
+    }
+    let Some(started) = &state.started else { return Err(attempt::Error::Unstarted(id).into()) };
+    let reason = end_left_overs(&state, started).await?;
+    // Whole logs are read, which may be gigabytes.
+    let path = attempt.log();
+    let line = format!("{reason}; what it wrote last may be missing here\n");
+    let log = tokio::task::spawn_blocking(move || {
+        let mut log = spool::Writer::open(&path)?;
+        log.append(Stream::System, line.as_bytes())?;
+        log.close()
+    })
+    .await
+    .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+    .map_err(|source| Error::Log { id, source })?;
+    Ok(attempt.finish(&lock, log, Some(started.at_us), Outcome::Lost { reason })?)
+}
+
+/// Ends what still runs of the job; says why it is lost.
+async fn end_left_overs(state: &State, started: &Started) -> Result<String, Error> {
+    if clock::boot_id().map_err(Error::Boot)? != started.boot_id {
+        return Ok("host rebooted while the job ran".into());
+    }
+    Ok(match left_overs(state).end(PATIENCE).await {
+        Ok(0) => "runner died; no process of the job was left".into(),
+        Ok(count) => format!("runner died; {count} processes of the job were ended"),
+        Err(error @ (processes::Error::StillAlive(_) | processes::Error::Proc(_))) => {
+            format!("runner died; of the job, {error}")
+        }
+    })
+}
+
+fn left_overs(state: &State) -> Owned {
+    let mut owned = Owned::marked(state.mark);
+    for note in &state.notes {
+        match note {
+            Note::ProcessGroup { group, session } => owned = owned.and_group(*group, *session),
+            // Ended by those who know the engine and the device.
+            Note::Container { .. } | Note::RemoteGroup { .. } => {}
+        }
+    }
+    owned
+}

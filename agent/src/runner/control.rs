@@ -1,0 +1,272 @@
+//! The runner's socket, `control` in the attempt's directory: lines of JSON both ways.
+//!
+//! The runner says `{"version":1}` first, then `{"state":…}` (see [`Progress`]) and `{"log":LENGTH}`
+//! with the log's bytes of output, each again when it has changed, and closes behind the final
+//! state. The agent may say `{"cancel":true}`. Either side ignores lines that it does not know.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pipelines::outcome::Progress;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::executor::{Reason, Stopper};
+
+/// The version of this protocol.
+pub const VERSION: u32 = 1;
+
+/// At most this often the log's length is told to each listener.
+const COALESCE: Duration = Duration::from_millis(5);
+
+/// Listeners at once: one agent, an agent that takes its place, and somebody who looks.
+const LISTENERS: usize = 8;
+
+/// Longest line of a request, in bytes.
+const REQUEST: u64 = 4096;
+
+/// How long listeners may take to hear the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the runner says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// [`VERSION`] of the runner.
+    Version(u32),
+    /// Where the attempt is.
+    State(Progress),
+    /// Bytes of output in the log.
+    Log(u64),
+}
+
+/// What the agent says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// End the job; `false` means nothing.
+    Cancel(bool),
+}
+
+/// The socket, bound.
+#[derive(Debug)]
+pub struct Server(UnixListener);
+
+impl Server {
+    /// Binds the socket of the attempt in `dir`, in place of one that a dead runner left. For the
+    /// holder of the attempt's lock.
+    pub(crate) fn bind(dir: &Path) -> io::Result<Self> {
+        match fs::remove_file(dir.join("control")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let (_open, path) = short_path(dir)?;
+        Ok(Self(UnixListener::bind(path)?))
+    }
+
+    /// Serves all who connect until the attempt has ended and they have heard of it.
+    pub(crate) async fn serve(
+        self,
+        progress: watch::Receiver<Progress>,
+        length: watch::Receiver<u64>,
+        stopper: Stopper,
+    ) {
+        let mut listeners = JoinSet::new();
+        let mut over = progress.clone();
+        loop {
+            tokio::select! {
+                accepted = self.0.accept(), if listeners.len() < LISTENERS => {
+                    let Ok((stream, _)) = accepted else { continue };
+                    listeners.spawn(serve_one(stream, progress.clone(), length.clone(), stopper.clone()));
+                }
+                Some(_) = listeners.join_next() => {}
+                _ = over.wait_for(is_over) => break,
+            }
+        }
+        while listeners.join_next().await.is_some() {}
+    }
+}
+
+/// Waits for `server`, the task of [`Server::serve`], once the attempt has ended.
+pub(crate) async fn farewell(server: &mut JoinSet<()>) {
+    let _ = timeout(FAREWELL, server.join_next()).await;
+}
+
+async fn serve_one(
+    stream: UnixStream,
+    progress: watch::Receiver<Progress>,
+    length: watch::Receiver<u64>,
+    stopper: Stopper,
+) {
+    let (read, write) = stream.into_split();
+    // An error means that the other side is gone, which is its own affair.
+    tokio::select! {
+        _ = listen(read, &stopper) => {}
+        _ = report(write, progress, length) => {}
+    }
+}
+
+async fn listen(read: OwnedReadHalf, stopper: &Stopper) -> io::Result<()> {
+    let mut read = BufReader::new(read);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if (&mut read).take(REQUEST).read_until(b'\n', &mut line).await? == 0 {
+            return Ok(());
+        }
+        if let Ok(Request::Cancel(true)) = serde_json::from_slice(&line) {
+            stopper.stop(Reason::Cancel);
+        }
+    }
+}
+
+async fn report(
+    mut write: OwnedWriteHalf,
+    mut progress: watch::Receiver<Progress>,
+    mut length: watch::Receiver<u64>,
+) -> io::Result<()> {
+    say(&mut write, &Report::Version(VERSION)).await?;
+    progress.mark_changed();
+    length.mark_changed();
+    loop {
+        // Read before the length, which is final once the state is; and then told behind it.
+        let state = changed(&mut progress);
+        let grown = changed(&mut length).map(Report::Log);
+        let over = state.as_ref().is_some_and(is_over);
+        let told_length = grown.is_some();
+        let state = state.map(Report::State);
+        let reports = if over { [grown, state] } else { [state, grown] };
+        for report in reports.iter().flatten() {
+            say(&mut write, report).await?;
+        }
+        if over {
+            return Ok(());
+        }
+        if told_length && timeout(COALESCE, progress.changed()).await.is_ok() {
+            progress.mark_changed();
+        }
+        tokio::select! {
+            changed = progress.changed() => {
+                changed.map_err(io::Error::other)?;
+                progress.mark_changed();
+            }
+            changed = length.changed() => {
+                changed.map_err(io::Error::other)?;
+                length.mark_changed();
+            }
+        }
+    }
+}
+
+fn changed<T: Clone>(receiver: &mut watch::Receiver<T>) -> Option<T> {
+    match receiver.has_changed() {
+        Ok(false) => None,
+        Ok(true) | Err(_) => Some(receiver.borrow_and_update().clone()),
+    }
+}
+
+async fn say(write: &mut OwnedWriteHalf, report: &Report) -> io::Result<()> {
+    write.write_all(&line(report)).await
+}
+
+fn is_over(progress: &Progress) -> bool {
+    matches!(progress, Progress::Finished(_))
+}
+
+fn line(message: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(message).expect("messages have only string keys");
+    line.push(b'\n');
+    line
+}
+
+/// A path to `control` in `dir` that is short enough for a socket's 108 bytes; good for as long as
+/// the file is open.
+fn short_path(dir: &Path) -> io::Result<(File, PathBuf)> {
+    let open = File::open(dir)?;
+    let path = format!("/proc/self/fd/{}/control", open.as_raw_fd());
+    Ok((open, path.into()))
+}
+
+/// The agent's end of the socket.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    read: BufReader<OwnedReadHalf>,
+    write: OwnedWriteHalf,
+    line: Vec<u8>,
+    cancelled: bool,
+}
+
+impl Connection {
+    /// Connects to the runner of the attempt in `dir`, if there is one.
+    pub(crate) async fn open(dir: &Path) -> io::Result<Self> {
+        let (_open, path) = short_path(dir)?;
+        let (read, write) = UnixStream::connect(path).await?.into_split();
+        Ok(Self { read: BufReader::new(read), write, line: Vec::new(), cancelled: false })
+    }
+
+    /// Asks for a cancel, once.
+    pub(crate) async fn cancel(&mut self) -> io::Result<()> {
+        if !self.cancelled {
+            // So short that it goes at once or not at all.
+            self.write.write_all(&line(&Request::Cancel(true))).await?;
+            self.cancelled = true;
+        }
+        Ok(())
+    }
+
+    /// The next report; none once the runner has closed. May be dropped and called again.
+    pub(crate) async fn next(&mut self) -> Option<Report> {
+        loop {
+            // Keeps in `line` what it has read if it is dropped.
+            self.read.read_until(b'\n', &mut self.line).await.ok()?;
+            if !self.line.ends_with(b"\n") {
+                return None;
+            }
+            let report = serde_json::from_slice(&self.line);
+            self.line.clear();
+            if let Ok(report) = report {
+                return Some(report);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_version_1_are_read_and_written() {
+        let running = Report::State(Progress::Running { started_us: 5 });
+        for (json, report) in [
+            (r#"{"version":1}"#, Report::Version(1)),
+            (r#"{"state":"accepted"}"#, Report::State(Progress::Accepted)),
+            (r#"{"state":{"running":{"started_us":5}}}"#, running),
+            (r#"{"log":7}"#, Report::Log(7)),
+        ] {
+            assert_eq!(serde_json::from_str::<Report>(json).unwrap(), report);
+            assert_eq!(String::from_utf8(line(&report)).unwrap(), format!("{json}\n"));
+        }
+        assert_eq!(line(&Request::Cancel(true)), b"{\"cancel\":true}\n");
+    }
+
+    #[tokio::test]
+    async fn a_socket_may_lie_deeper_than_its_address_is_long() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("d".repeat(200));
+        fs::create_dir(&dir).unwrap();
+        drop(Server::bind(&dir).unwrap());
+        let server = Server::bind(&dir).unwrap();
+        let (mut connection, accepted) = tokio::join!(Connection::open(&dir), server.0.accept());
+        assert!(accepted.is_ok());
+        connection.as_mut().unwrap().cancel().await.unwrap();
+    }
+}

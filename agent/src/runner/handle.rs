@@ -1,0 +1,232 @@
+//! The agent's hold on a runner: to start one, to find one again, to follow it and to cancel it.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::future::pending;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use pipelines::outcome::{Progress, Verdict};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+use super::control::{Connection, Report};
+use super::handover::Handover;
+use crate::attempt::{Attempt, Condition};
+
+/// Between two tries to reach a runner that is just starting or ending.
+const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
+
+/// How runners are started.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    /// The program; best absolute.
+    pub program: PathBuf,
+    /// Its arguments; the attempt's directory follows them. A program that puts the runner into a
+    /// unit of its own, such as `systemd-run --scope`, must pass stdin on.
+    pub args: Vec<OsString>,
+}
+
+/// A runner in work. Dropping it leaves the runner alone.
+#[derive(Debug)]
+pub struct Handle {
+    attempt: Attempt,
+    /// None for a runner that another agent process started.
+    child: Option<Child>,
+    connection: Option<Connection>,
+    cancel: bool,
+    started: bool,
+    length: u64,
+    over: bool,
+}
+
+/// What a runner has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The job's program starts. Left out if it has ended before anybody could see it start.
+    Started {
+        /// Agent's wall clock, µs since 1970.
+        at_us: u64,
+    },
+    /// There is more of the log.
+    LogGrew {
+        /// Bytes of output by now.
+        length: u64,
+    },
+    /// The verdict is durable and the log complete. The last event.
+    Finished(Box<Verdict>),
+    /// There is no runner and no verdict. The last event; [`Attempt::condition`] tells whether the
+    /// attempt may be spawned again (`Unstarted`) or must be buried (`Dead`).
+    Died,
+}
+
+/// Why a runner could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its stderr has no place to go.
+    #[error("cannot open {path}: {source}")]
+    Stderr {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The program does not start.
+    #[error("cannot start the runner {program}: {source}")]
+    Spawn {
+        /// [`Launcher::program`].
+        program: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl Launcher {
+    /// Starts a runner for `attempt` and hands `handover` to it. If it ends, or this future is
+    /// dropped, before all was handed over, then it starts nothing. If a runner lives already, the
+    /// new one ends and the handle holds that one.
+    pub async fn spawn(&self, attempt: &Attempt, handover: &Handover) -> Result<Handle, Error> {
+        let path = attempt.runner_err();
+        let stderr = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|source| Error::Stderr { path, source })?;
+        let mut child = Command::new(&self.program)
+            .args(&self.args)
+            .arg(attempt.dir())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .map_err(|source| Error::Spawn { program: self.program.clone(), source })?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A runner that ends early closes it; the handle then tells of its end.
+            let _ = stdin.write_all(&handover.to_bytes()).await;
+        }
+        Ok(Handle { child: Some(child), ..Handle::attach(attempt) })
+    }
+}
+
+impl Handle {
+    /// The runner of `attempt` that is alive ([`Condition::Held`]). If there is none, the first
+    /// event says so.
+    pub fn attach(attempt: &Attempt) -> Self {
+        Self {
+            attempt: attempt.clone(),
+            child: None,
+            connection: None,
+            cancel: false,
+            started: false,
+            length: 0,
+            over: false,
+        }
+    }
+
+    /// Its attempt.
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// Waits for the next event; for ever behind the last one. May be dropped and called again
+    /// without loss. A handle that is attached tells everything from the start in short: started
+    /// once, and the log's length.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            if self.over {
+                return pending().await;
+            }
+            match self.report().await {
+                Some(report) => {
+                    if let Some(event) = self.take(report) {
+                        return event;
+                    }
+                }
+                None => {
+                    if let Some(last) = self.reach().await {
+                        self.over = true;
+                        return last;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the runner to end the job. Goes out with [`Handle::next`], again and again until the
+    /// runner has it; the answer is [`Event::Finished`], of whatever outcome.
+    pub fn cancel(&mut self) {
+        self.cancel = true;
+    }
+
+    /// The next report; none without a connection.
+    async fn report(&mut self) -> Option<Report> {
+        let connection = self.connection.as_mut()?;
+        if self.cancel {
+            // If it cannot be written, the next read tells.
+            let _ = connection.cancel().await;
+        }
+        let report = connection.next().await;
+        if report.is_none() {
+            self.connection = None;
+        }
+        report
+    }
+
+    fn take(&mut self, report: Report) -> Option<Event> {
+        match report {
+            Report::State(Progress::Running { started_us }) if !self.started => {
+                self.started = true;
+                Some(Event::Started { at_us: started_us })
+            }
+            Report::State(Progress::Finished(verdict)) => {
+                self.over = true;
+                Some(Event::Finished(verdict))
+            }
+            Report::Log(length) if length > self.length => {
+                self.length = length;
+                Some(Event::LogGrew { length })
+            }
+            Report::State(Progress::Accepted | Progress::Running { .. })
+            | Report::Log(_)
+            | Report::Version(_) => None,
+        }
+    }
+
+    /// Connects, or says how the runner ended.
+    async fn reach(&mut self) -> Option<Event> {
+        let [mut pause, longest] = PAUSES;
+        loop {
+            if let Ok(connection) = Connection::open(self.attempt.dir()).await {
+                self.connection = Some(connection);
+                return None;
+            }
+            if let Some(last) = self.last_event() {
+                return Some(last);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// The last event, if there is no runner any more.
+    fn last_event(&mut self) -> Option<Event> {
+        // A child that lives may not have its lock yet.
+        if let Some(child) = &mut self.child
+            && matches!(child.try_wait(), Ok(None))
+        {
+            return None;
+        }
+        match self.attempt.condition() {
+            Ok(Condition::Held) => None,
+            Ok(Condition::Finished(verdict)) => Some(Event::Finished(verdict)),
+            Ok(Condition::Unstarted | Condition::Dead) => Some(Event::Died),
+            Err(error) => {
+                tracing::error!(attempt = %self.attempt.id(), %error, "attempt cannot be read");
+                Some(Event::Died)
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the agent hands to a runner through its stdin, and what never touches a disk.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use serde::{Deserialize, Serialize};
+
+/// The version of [`Handover`] that this build writes.
+pub const VERSION: u32 = 1;
+
+/// Most bytes of a handover.
+const MOST: u64 = 64 << 20;
+
+/// Secrets for one attempt. Its `Debug` shows none of them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Values that must not come through in output.
+    pub mask: Vec<String>,
+}
+
+/// Why a runner did not start: it was not given all that it needs.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Stdin cannot be read.
+    #[error("cannot read the handover from stdin: {0}")]
+    Read(#[from] io::Error),
+    /// It is cut off, as when the agent died meanwhile, or no handover. The source could show a
+    /// part of it, so it is left out.
+    #[error("the handover on stdin is incomplete; nothing was started")]
+    Incomplete,
+    /// Written by a newer agent.
+    #[error("the handover has version {0}; this build knows up to {VERSION}: upgrade the agent")]
+    Version(u32),
+}
+
+impl Handover {
+    /// A handover that asks to mask `mask`.
+    pub fn new(mask: Vec<String>) -> Self {
+        Self { version: VERSION, mask }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a handover has only string keys")
+    }
+
+    /// Reads until the end of `input`; an object that is whole was not cut off.
+    pub(crate) fn read(input: impl Read) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        input.take(MOST).read_to_end(&mut bytes)?;
+        let handover: Self = serde_json::from_slice(&bytes).map_err(|_| Error::Incomplete)?;
+        match handover.version {
+            ..=VERSION => Ok(handover),
+            newer => Err(Error::Version(newer)),
+        }
+    }
+}
+
+impl fmt::Debug for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handover {{ version: {}, mask: … }}", self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handover_that_was_cut_anywhere_is_none() {
+        let handover = Handover::new(vec!["hunter2".into()]);
+        let bytes = handover.to_bytes();
+        assert_eq!(Handover::read(&bytes[..]).unwrap(), handover);
+        for cut in 0..bytes.len() {
+            assert!(matches!(Handover::read(&bytes[..cut]), Err(Error::Incomplete)), "{cut}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_handover_shows() {
+        let handover = Handover::new(vec!["hunter2".into()]);
+        assert!(!format!("{handover:?}").contains("hunter2"));
+        let error = Handover::read(&br#"{"version":1,"mask":"hunter2"}"#[..]).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_newer_handover_is_refused() {
+        let error = Handover::read(&br#"{"version":2,"mask":[]}"#[..]).unwrap_err();
+        assert!(error.to_string().contains("upgrade"));
+    }
+}

@@ -1,0 +1,107 @@
+//! `garrison coordinator` and `garrison agent`: configuration, tracing, signals.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use coordinator::store::{self, Store};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::{Exit, Failure};
+
+/// What the coordinator is started with.
+#[derive(Debug, Args)]
+pub struct CoordinatorOptions {
+    #[command(subcommand)]
+    action: Option<CoordinatorAction>,
+    /// Its configuration.
+    #[arg(long, short, global = true, default_value = "/etc/garrison/coordinator.toml")]
+    config: PathBuf,
+    /// Reads and checks the configuration, and does nothing else.
+    #[arg(long)]
+    check: bool,
+}
+
+/// What is done to a coordinator's data instead of running it.
+#[derive(Debug, Subcommand)]
+enum CoordinatorAction {
+    /// Builds the view anew from checkpoint and journal. The coordinator must be stopped.
+    Rebuild,
+}
+
+/// What an agent is started with.
+#[derive(Debug, Args)]
+pub struct AgentOptions {
+    /// Its configuration.
+    #[arg(long, short, default_value = "/etc/garrison/agent.toml")]
+    config: PathBuf,
+    /// File with a join token; it is used only if the agent has not joined yet.
+    #[arg(long)]
+    join_token_file: Option<PathBuf>,
+    /// Reads and checks the configuration, and does nothing else.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Runs the coordinator until a signal.
+pub fn coordinator(options: &CoordinatorOptions) -> Result<Exit, Failure> {
+    let config = coordinator::config::Config::load(&options.config).map_err(Failure::usage)?;
+    if options.check {
+        return Ok(Exit::Success);
+    }
+    trace();
+    match options.action {
+        None => serve(|stop| coordinator::app::run(config, stop)),
+        Some(CoordinatorAction::Rebuild) => {
+            Store::rebuild(&config.data, store::Options::default()).map_err(Failure::internal)?;
+            Ok(Exit::Success)
+        }
+    }
+}
+
+/// Runs an agent until a signal.
+pub fn agent(options: &AgentOptions) -> Result<Exit, Failure> {
+    let config = agent::config::Config::load(&options.config).map_err(Failure::usage)?;
+    let token = options.join_token_file.as_ref().map(|path| {
+        std::fs::read_to_string(path)
+            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
+    });
+    let token = token.transpose()?;
+    if options.check {
+        return Ok(Exit::Success);
+    }
+    trace();
+    serve(|stop| agent::app::run(config, token, stop))
+}
+
+/// Our own log goes to standard error; GARRISON_LOG filters it, such as `debug` or
+/// `coordinator=debug`.
+fn trace() {
+    let filter = EnvFilter::try_from_env("GARRISON_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Runs a service until SIGTERM or SIGINT.
+fn serve<F: Future<Output = anyhow::Result<()>>>(
+    service: impl FnOnce(CancellationToken) -> F,
+) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut service = std::pin::pin!(service(stop.clone()));
+        tokio::select! {
+            ended = &mut service => return ended,
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+        service.await
+    });
+    let failed =
+        |error: anyhow::Error| Failure { exit: Exit::Failed, message: format!("{error:#}") };
+    result.map(|()| Exit::Success).map_err(failed)
+}

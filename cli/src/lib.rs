@@ -1,0 +1,103 @@
+//! The command line: parses arguments, calls the coordinator's API, and shows answers to people
+//! or, with `-o json`, to programs. Also the entry to coordinator, agent and runner.
+
+pub mod client;
+pub mod command;
+pub mod daemon;
+pub mod demo;
+pub mod exit;
+pub mod output;
+pub mod site;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::client::Connection;
+use crate::exit::Exit;
+use crate::output::Format;
+
+/// Deploy runner for isolated data-centre partitions.
+///
+/// A coordinator keeps pipelines and their runs; one agent on each management server carries out
+/// the jobs of its partition. A job survives its own network.
+#[derive(Debug, Parser)]
+#[command(name = "garrison", version, after_help = exit::HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How answers are printed.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows a deployment from trigger to verdict, on this machine, with nothing to set up.
+    Demo(demo::Options),
+    /// Runs the coordinator.
+    Coordinator(daemon::CoordinatorOptions),
+    /// Runs an agent on a management server.
+    Agent(daemon::AgentOptions),
+    /// Runs one attempt; started by the agent.
+    #[command(hide = true)]
+    Runner {
+        /// The attempt's directory.
+        dir: PathBuf,
+    },
+    /// Starts a pipeline.
+    Trigger(command::trigger::Options),
+    /// Lists runs, the newest first.
+    Runs(command::runs::Options),
+    /// Shows a run and its jobs.
+    Show(command::show::Options),
+    /// Prints the log of a run, a job or an attempt.
+    Logs(command::logs::Options),
+    /// Cancels a run.
+    Cancel(command::change::Options),
+    /// Tries the jobs of a run again that did not succeed.
+    Retry(command::change::Options),
+    /// Agents: list, admit, cut off.
+    #[command(subcommand)]
+    Agents(command::agents::Action),
+    /// Tokens for the API: create, list, revoke.
+    #[command(subcommand)]
+    Tokens(command::tokens::Action),
+    /// Checks pipeline and inventory files without a coordinator.
+    Lint(command::lint::Options),
+}
+
+/// Parses the arguments and does what they say.
+pub fn main() -> ExitCode {
+    coordinator::tls::install_provider();
+    let cli = Cli::parse();
+    let result = match cli.command {
+        // Before everything else: a runner is started for each attempt, and must be light.
+        Command::Runner { dir } => return agent::runner::main(&dir),
+        Command::Demo(options) => demo::run(&options),
+        Command::Coordinator(options) => daemon::coordinator(&options),
+        Command::Agent(options) => daemon::agent(&options),
+        Command::Lint(options) => command::lint::run(&options, cli.output),
+        command => cli.connection.client().and_then(|client| match command {
+            Command::Trigger(options) => command::trigger::run(&client, &options, cli.output),
+            Command::Runs(options) => command::runs::run(&client, &options, cli.output),
+            Command::Show(options) => command::show::run(&client, &options, cli.output),
+            Command::Logs(options) => command::logs::run(&client, &options, cli.output),
+            Command::Cancel(options) => {
+                command::change::run(&client, "cancel", &options, cli.output)
+            }
+            Command::Retry(options) => command::change::run(&client, "retry", &options, cli.output),
+            Command::Agents(action) => command::agents::run(&client, &action, cli.output),
+            Command::Tokens(action) => command::tokens::run(&client, &action, cli.output),
+            Command::Runner { .. }
+            | Command::Demo(_)
+            | Command::Coordinator(_)
+            | Command::Agent(_)
+            | Command::Lint(_) => Ok(Exit::Success),
+        }),
+    };
+    exit::conclude(result)
+}

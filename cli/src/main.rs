@@ -1,0 +1,7 @@
+//! The one binary `garrison`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    garrison::main()
+}

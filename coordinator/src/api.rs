@@ -1,0 +1,181 @@
+//! The HTTP API, version 1, and who may call it.
+//!
+//! Invariant: every request but `/healthz` carries a token, and its actor stands in every event
+//! that comes of it.
+
+mod agents;
+mod logs;
+mod runs;
+mod tokens;
+mod triggers;
+pub mod types;
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use coordinator_core::actor::{Actor, Role};
+use coordinator_core::event::Refusal;
+use coordinator_core::token::TokenHash;
+use pipelines::name::PartitionName;
+use subtle::ConstantTimeEq;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::config::Config;
+use crate::driver::{self, AskError};
+use crate::logs::Logs;
+use crate::store::view::{self, View};
+use crate::token;
+
+/// Largest request body, in bytes.
+const BODY: usize = 1 << 20;
+
+/// What the handlers work with.
+pub struct Api {
+    /// The way to the core.
+    pub driver: driver::Handle,
+    /// What is remembered.
+    pub view: View,
+    /// Logs.
+    pub logs: Logs,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Stands in join tokens.
+    pub ca_fingerprint: String,
+    /// Hash of the token in the data directory.
+    pub local_admin: TokenHash,
+    /// Ends followers when the coordinator stops.
+    pub stop: CancellationToken,
+}
+
+type Shared = Arc<Api>;
+
+/// All routes.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { Json(serde_json::json!({ "status": "ok" })) }))
+        .route("/api/v1/triggers", post(triggers::create))
+        .route("/api/v1/triggers/{id}", get(triggers::show))
+        .route("/api/v1/runs", get(runs::list))
+        .route("/api/v1/runs/{id}", get(runs::show))
+        .route("/api/v1/runs/{id}/events", get(runs::events))
+        .route("/api/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/api/v1/runs/{id}/retry", post(runs::retry))
+        .route("/api/v1/attempts/{id}/log", get(logs::show))
+        .route("/api/v1/agents", get(agents::list))
+        .route("/api/v1/agents/{partition}/{name}/token", post(agents::token))
+        .route("/api/v1/agents/{partition}/{name}/revoke", post(agents::revoke))
+        .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/api/v1/tokens/{name}/revoke", post(tokens::revoke))
+        .fallback(|| async { Failure::not_found("there is no such path") })
+        .layer(DefaultBodyLimit::max(BODY))
+        .with_state(Arc::new(api))
+}
+
+/// Why a request was not carried out.
+#[derive(Debug)]
+pub struct Failure {
+    status: StatusCode,
+    message: String,
+}
+
+impl Failure {
+    fn new(status: StatusCode, message: impl Into<String>) -> Failure {
+        Failure { status, message: message.into() }
+    }
+
+    fn not_found(message: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::NOT_FOUND, message)
+    }
+
+    fn invalid(message: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(types::Error { error: self.message })).into_response()
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Failure {
+        let status = match &error {
+            AskError::Refused(Refusal::NotFound(_)) => StatusCode::NOT_FOUND,
+            AskError::Refused(Refusal::Forbidden(_)) => StatusCode::FORBIDDEN,
+            AskError::Refused(Refusal::Conflict(_)) => StatusCode::CONFLICT,
+            AskError::Refused(Refusal::Unauthenticated(_)) => StatusCode::UNAUTHORIZED,
+            AskError::NotDurable(_) | AskError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Failure::new(status, error.to_string())
+    }
+}
+
+impl From<view::Error> for Failure {
+    fn from(error: view::Error) -> Failure {
+        error!(%error, "the view cannot be read");
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+/// A JSON body whose mistakes are told in the API's own form.
+struct Body<T>(T);
+
+impl<T: serde::de::DeserializeOwned> FromRequest<Shared> for Body<T> {
+    type Rejection = Failure;
+    async fn from_request(request: axum::extract::Request, api: &Shared) -> Result<Self, Failure> {
+        match Json::<T>::from_request(request, api).await {
+            Ok(Json(body)) => Ok(Body(body)),
+            Err(rejection @ JsonRejection::BytesRejection(_)) => Err(Failure::new(
+                rejection.status(),
+                format!("{} (limit {BODY} bytes)", rejection.body_text()),
+            )),
+            Err(rejection) => Err(Failure::new(rejection.status(), rejection.body_text())),
+        }
+    }
+}
+
+/// Who calls.
+struct Caller(Actor);
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Failure> {
+        let refuse = |why: &str| Failure::new(StatusCode::UNAUTHORIZED, why);
+        let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
+        let text = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| {
+            refuse("this needs a token: send it as 'Authorization: Bearer TOKEN'")
+        })?;
+        let hash = token::hash(text);
+        if equal(&hash, &api.local_admin) {
+            return Ok(Caller(Actor::LocalAdmin));
+        }
+        let tokens = api.view.api_tokens()?;
+        let token = tokens.into_iter().find(|token| equal(&token.hash, &hash));
+        let token = token.ok_or_else(|| refuse("this token is not known here"))?;
+        if token.revoked {
+            return Err(refuse(&format!("token '{}' was revoked", token.name)));
+        }
+        if token.expires <= driver::now() {
+            return Err(refuse(&format!("token '{}' has expired: make another", token.name)));
+        }
+        Ok(Caller(Actor::Token { name: token.name, grant: token.grant }))
+    }
+}
+
+fn equal(one: &TokenHash, other: &TokenHash) -> bool {
+    one.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+}
+
+impl Caller {
+    fn sees(&self, partition: &PartitionName) -> bool {
+        self.0.may(Role::View, partition)
+    }
+}

@@ -1,0 +1,73 @@
+//! `/api/v1/agents`.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use coordinator_core::agent::{self, AgentKey, Link};
+use coordinator_core::event::{Ask, Wall};
+use pipelines::name::{AgentName, PartitionName};
+
+use super::types::{Agent, NewJoinToken, TokenText};
+use super::{Body, Caller, Failure, Shared};
+use crate::driver;
+use crate::token::{self, Kind};
+
+/// A join token lives at most a week: it is a key to a partition.
+const LONGEST: u64 = 7 * 24 * 3600;
+
+pub(super) async fn list(
+    State(api): State<Shared>,
+    caller: Caller,
+) -> Result<Json<Vec<Agent>>, Failure> {
+    let agents = api.view.agents()?.into_iter();
+    Ok(Json(agents.filter(|agent| caller.sees(&agent.key.partition)).map(view).collect()))
+}
+
+pub(super) async fn token(
+    State(api): State<Shared>,
+    Caller(actor): Caller,
+    Path((partition, name)): Path<(PartitionName, AgentName)>,
+    Body(body): Body<NewJoinToken>,
+) -> Result<Json<TokenText>, Failure> {
+    if api.config.partition(&partition).is_none() {
+        return Err(Failure::not_found(format!(
+            "partition '{partition}' is not in the coordinator's configuration: add it there"
+        )));
+    }
+    if body.ttl_s == 0 || body.ttl_s > LONGEST {
+        return Err(Failure::invalid("a join token lives from 1 second to 7 days"));
+    }
+    let token = format!("{}.{}", token::generate(Kind::Join), api.ca_fingerprint);
+    let expires = Wall(driver::now().0 + body.ttl_s * 1_000_000);
+    let agent = AgentKey { partition, name };
+    let ask = Ask::CreateJoinToken { hash: token::hash(&token), agent, expires };
+    api.driver.ask(actor, ask).await?;
+    Ok(Json(TokenText { token, expires_us: expires.0 }))
+}
+
+pub(super) async fn revoke(
+    State(api): State<Shared>,
+    Caller(actor): Caller,
+    Path((partition, name)): Path<(PartitionName, AgentName)>,
+) -> Result<Json<Agent>, Failure> {
+    let agent = AgentKey { partition, name };
+    api.driver.ask(actor, Ask::RevokeAgent { agent: agent.clone() }).await?;
+    let record = api.view.agent(&agent)?;
+    let record = record.ok_or_else(|| Failure::not_found(format!("there is no agent {agent}")))?;
+    Ok(Json(view(record)))
+}
+
+fn view(agent: agent::Agent) -> Agent {
+    let (status, since) = match agent.link {
+        Link::Down { since } if agent.revoked => ("revoked", since),
+        Link::Down { since } => ("away", since),
+        Link::Up { since, .. } => ("connected", since),
+    };
+    Agent {
+        partition: agent.key.partition,
+        name: agent.key.name,
+        status: status.to_owned(),
+        since_us: since.0,
+        version: agent.about.as_ref().map(|about| about.version.clone()),
+        capacity: agent.about.as_ref().map(|about| about.capacity),
+    }
+}

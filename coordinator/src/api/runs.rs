@@ -1,0 +1,229 @@
+//! `/api/v1/runs`.
+
+use std::convert::Infallible;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use coordinator_core::actor::{Actor, Scope};
+use coordinator_core::change::Change;
+use coordinator_core::event::Ask;
+use coordinator_core::{attempt, job, run};
+use futures::{Stream, stream};
+use pipelines::id::RunId;
+use pipelines::outcome::Outcome;
+use pipelines::plan::{self, Task};
+use serde::Deserialize;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::types::{Attempt, Job, Run, RunDetail};
+use super::{Api, Caller, Failure, Shared};
+use crate::store::view::Filter;
+
+/// Most runs in one answer.
+const LIMIT: usize = 500;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    limit: Option<usize>,
+    before: Option<u64>,
+}
+
+pub(super) async fn list(
+    State(api): State<Shared>,
+    caller: Caller,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Vec<Run>>, Failure> {
+    let partitions = match &caller.0 {
+        Actor::Token { grant, .. } => match &grant.partitions {
+            Scope::All => None,
+            Scope::Only(partitions) => Some(partitions.clone()),
+        },
+        _ => None,
+    };
+    let filter = Filter { partitions, ..Filter::default() };
+    let limit = query.limit.unwrap_or(50).min(LIMIT);
+    let page = api.view.runs(&filter, query.before.map(RunId), limit)?;
+    Ok(Json(page.runs.into_iter().map(run).collect()))
+}
+
+pub(super) async fn show(
+    State(api): State<Shared>,
+    caller: Caller,
+    Path(id): Path<RunId>,
+) -> Result<Json<RunDetail>, Failure> {
+    Ok(Json(detail(&api, &caller, id)?))
+}
+
+/// The run now and after each of its changes, until it is final and its logs are there.
+pub(super) async fn events(
+    State(api): State<Shared>,
+    caller: Caller,
+    Path(id): Path<RunId>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+    let changes = api.driver.watch();
+    let first = detail(&api, &caller, id)?;
+    let stop = api.stop.clone();
+    let following = stream::unfold(Some((changes, Some(first))), move |state| {
+        let (api, caller) = (api.clone(), Caller(caller.0.clone()));
+        async move {
+            let (mut changes, first) = state?;
+            let now = match first {
+                Some(first) => first,
+                None => {
+                    loop {
+                        match changes.recv().await {
+                            Ok(batch) if batch.iter().any(|change| concerns(change, id)) => break,
+                            Ok(_) => {}
+                            // Behind by more than is kept: what is in the view now is newer.
+                            Err(RecvError::Lagged(_)) => break,
+                            Err(RecvError::Closed) => return None,
+                        }
+                    }
+                    detail(&api, &caller, id).ok()?
+                }
+            };
+            let last = now.run.finished_us.is_some() || now.run.status == "invalid";
+            let event = Event::default().json_data(&now).ok()?;
+            Some((Ok(event), (!last).then_some((changes, None))))
+        }
+    });
+    let until_stop = futures::StreamExt::take_until(following, stop.cancelled_owned());
+    Ok(Sse::new(until_stop).keep_alive(KeepAlive::default()))
+}
+
+fn concerns(change: &Change, id: RunId) -> bool {
+    match change {
+        Change::Run(run) => run.id == id,
+        Change::Job(job) => job.id.run == id,
+        Change::Attempt(attempt) => attempt.id.job.run == id,
+        // Its link decides whether an attempt shows as unknown.
+        Change::Agent(_) => true,
+        Change::Trigger(_) | Change::Plan(..) | Change::ApiToken(_) | Change::JoinToken(_) => false,
+    }
+}
+
+pub(super) async fn cancel(
+    State(api): State<Shared>,
+    caller: Caller,
+    Path(id): Path<RunId>,
+) -> Result<Json<RunDetail>, Failure> {
+    api.driver.ask(caller.0.clone(), Ask::Cancel { run: id }).await?;
+    Ok(Json(detail(&api, &caller, id)?))
+}
+
+pub(super) async fn retry(
+    State(api): State<Shared>,
+    caller: Caller,
+    Path(id): Path<RunId>,
+) -> Result<Json<RunDetail>, Failure> {
+    let stored = api.view.stored(id)?.ok_or_else(|| missing(id))?;
+    api.driver.ask(caller.0.clone(), Ask::Retry { stored: Box::new(stored) }).await?;
+    Ok(Json(detail(&api, &caller, id)?))
+}
+
+fn missing(id: RunId) -> Failure {
+    Failure::not_found(format!("there is no run {id}"))
+}
+
+fn detail(api: &Api, caller: &Caller, id: RunId) -> Result<RunDetail, Failure> {
+    let record = api.view.run(id)?.ok_or_else(|| missing(id))?;
+    let plan = api.view.plan(id)?;
+    let specs = plan.as_ref().map_or(&[][..], |plan| &plan.jobs);
+    let mut jobs = Vec::new();
+    for (spec, job) in specs.iter().zip(api.view.jobs(id)?) {
+        if caller.sees(&spec.partition) {
+            jobs.push(self::job(api, spec, job)?);
+        }
+    }
+    if jobs.is_empty() && !specs.is_empty() {
+        // Not theirs to know of.
+        return Err(missing(id));
+    }
+    Ok(RunDetail { run: run(record), jobs })
+}
+
+fn run(run: run::Run) -> Run {
+    let (finished_us, diagnostics) = match &run.state {
+        run::State::Active => (None, None),
+        run::State::Finished { at, .. } => (Some(at.0), None),
+        run::State::Invalid { diagnostics } => (Some(run.created.0), Some(diagnostics.clone())),
+    };
+    Run {
+        id: run.id,
+        status: run.status().to_owned(),
+        pipeline: run.pipeline,
+        file: run.file,
+        repository: run.repository,
+        reference: run.reference,
+        commit: run.commit,
+        actor: run.actor.to_string(),
+        created_us: run.created.0,
+        finished_us,
+        cancelled_by: run.cancelled_by.map(|actor| actor.to_string()),
+        diagnostics,
+    }
+}
+
+fn job(api: &Api, spec: &plan::Job, job: job::Job) -> Result<Job, Failure> {
+    let attempts = api.view.attempts(job.id)?;
+    let attempts = attempts.into_iter().map(|it| attempt(api, it)).collect::<Result<_, _>>()?;
+    let detail = match &job.state {
+        job::State::Finished { outcome: Outcome::Succeeded }
+        | job::State::Waiting
+        | job::State::Queued
+        | job::State::Active => None,
+        job::State::Finished { outcome } => Some(outcome.to_string()),
+        job::State::Skipped { need } => Some(format!("{} did not succeed", job.id.run.job(*need))),
+        job::State::Cancelled { by } => Some(format!("cancelled by {by} before it started")),
+    };
+    let kind = match spec.task {
+        Task::Process => "process",
+        Task::Container(_) => "container",
+        Task::Ssh(_) => "ssh",
+    };
+    Ok(Job {
+        id: job.id,
+        name: spec.name.to_string(),
+        partition: spec.partition.clone(),
+        kind: kind.to_owned(),
+        needs: spec.needs.iter().map(|need| job.id.run.job(*need)).collect(),
+        status: job.state.kind().to_owned(),
+        detail,
+        attempts,
+    })
+}
+
+fn attempt(api: &Api, attempt: attempt::Attempt) -> Result<Attempt, Failure> {
+    let away = || -> Result<bool, Failure> {
+        let agent = api.view.agent(&attempt.agent)?;
+        Ok(agent.is_none_or(|agent| agent.session().is_none()))
+    };
+    let status = match &attempt.state {
+        attempt::State::Finished { verdict, .. } => verdict.outcome.kind(),
+        attempt::State::Abandoned { outcome, .. } => outcome.kind(),
+        _ if away()? => "unknown",
+        attempt::State::Assigned => "assigned",
+        attempt::State::Accepted => "accepted",
+        attempt::State::Running { .. } => "running",
+    };
+    let verdict = match &attempt.state {
+        attempt::State::Finished { verdict, .. } => Some(verdict),
+        _ => None,
+    };
+    let started_us = match &attempt.state {
+        attempt::State::Running { started_us } => Some(*started_us),
+        _ => verdict.and_then(|verdict| verdict.started_us),
+    };
+    Ok(Attempt {
+        id: attempt.id,
+        agent: attempt.agent.name.clone(),
+        status: status.to_owned(),
+        outcome: attempt.outcome().cloned(),
+        started_us,
+        finished_us: verdict.map(|verdict| verdict.finished_us),
+        log_length: verdict.map(|verdict| verdict.log.length),
+        log_complete: api.logs.is_complete(attempt.id),
+    })
+}

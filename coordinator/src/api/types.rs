@@ -1,0 +1,225 @@
+//! The JSON of the API, version 1. Fields are added, never given another meaning.
+//!
+//! Times are µs since 1970, UTC. The command line reads these same types.
+
+use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::name::{AgentName, PartitionName, PipelineName, RepositoryName, TokenName};
+use pipelines::outcome::Outcome;
+use serde::{Deserialize, Serialize};
+
+/// Why a request was not carried out; with every status that is not 2xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    /// A sentence for people.
+    pub error: String,
+}
+
+/// `POST /api/v1/triggers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewTrigger {
+    /// The repository, as the coordinator's configuration calls it.
+    pub repository: RepositoryName,
+    /// The pipeline's name.
+    pub pipeline: PipelineName,
+    /// A branch, or a full reference such as `refs/tags/v1`.
+    pub reference: String,
+    /// Makes the request safe to repeat: the same key acts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// The answer to a new trigger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Triggered {
+    /// The trigger's number.
+    pub trigger: u64,
+    /// False if its key was known already.
+    pub new: bool,
+}
+
+/// `GET /api/v1/triggers/{number}`; waits for the end of `pending` for up to 30 s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// Its number.
+    pub id: u64,
+    /// `pending`, `resolved` or `failed`.
+    pub status: String,
+    /// The runs that came of it.
+    pub runs: Vec<RunId>,
+    /// Why there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// An item of `GET /api/v1/runs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its number.
+    pub id: RunId,
+    /// `active`, `cancelling`, `succeeded`, `failed`, `cancelled` or `invalid`.
+    pub status: String,
+    /// The pipeline's name.
+    pub pipeline: PipelineName,
+    /// Its file.
+    pub file: String,
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// Full git reference.
+    pub reference: String,
+    /// The commit in hex.
+    pub commit: String,
+    /// Who caused it.
+    pub actor: String,
+    /// When it was created.
+    pub created_us: u64,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_us: Option<u64>,
+    /// Who asked for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_by: Option<String>,
+    /// What is wrong with the pipeline, if it is `invalid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnostics: Option<String>,
+}
+
+/// `GET /api/v1/runs/{number}`, and each event of `GET /api/v1/runs/{number}/events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDetail {
+    /// The run.
+    #[serde(flatten)]
+    pub run: Run,
+    /// Its jobs that the caller may see, in the plan's order.
+    pub jobs: Vec<Job>,
+}
+
+/// A job of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id, such as `17.3`.
+    pub id: JobId,
+    /// Its name in the pipeline.
+    pub name: String,
+    /// Where it runs.
+    pub partition: PartitionName,
+    /// `process`, `container` or `ssh`.
+    pub kind: String,
+    /// Ids of the jobs that it needs.
+    pub needs: Vec<JobId>,
+    /// `waiting`, `queued`, `active`, `skipped`, `cancelled`, or the kind of its outcome.
+    pub status: String,
+    /// The status in words, where there is more to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Its attempts, the oldest first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// An attempt of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its id, such as `17.3.1`.
+    pub id: AttemptId,
+    /// The agent's name.
+    pub agent: AgentName,
+    /// `assigned`, `accepted`, `running`, `unknown` (its agent's link is down), or the kind of its
+    /// outcome.
+    pub status: String,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Agent's clock at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_us: Option<u64>,
+    /// Agent's clock at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_us: Option<u64>,
+    /// Bytes of output in the log when it is complete; known once the attempt ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_length: Option<u64>,
+    /// Whether all of the log is here, with the right checksum.
+    pub log_complete: bool,
+}
+
+/// An item of `GET /api/v1/agents`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its partition.
+    pub partition: PartitionName,
+    /// Its name.
+    pub name: AgentName,
+    /// `connected`, `away` or `revoked`.
+    pub status: String,
+    /// Since when.
+    pub since_us: u64,
+    /// Its version; none before its first hello.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How many attempts it runs side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<u32>,
+}
+
+/// `POST /api/v1/agents/{partition}/{name}/token`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewJoinToken {
+    /// Seconds until it is refused.
+    pub ttl_s: u64,
+}
+
+/// `POST /api/v1/tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewApiToken {
+    /// Its name.
+    pub name: TokenName,
+    /// `view`, `edit` or `admin`.
+    pub role: String,
+    /// Partitions in which it holds; none for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<Vec<PartitionName>>,
+    /// Seconds until it is refused.
+    pub ttl_s: u64,
+}
+
+/// A token, shown this once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenText {
+    /// The text to hand over.
+    pub token: String,
+    /// From when on it is refused.
+    pub expires_us: u64,
+}
+
+/// An item of `GET /api/v1/tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiToken {
+    /// Its name.
+    pub name: TokenName,
+    /// Its role.
+    pub role: String,
+    /// Partitions in which it holds; none for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<Vec<PartitionName>>,
+    /// Who made it.
+    pub created_by: String,
+    /// From when on it is refused.
+    pub expires_us: u64,
+    /// Whether it is refused already.
+    pub revoked: bool,
+}
+
+/// A line of `GET /api/v1/attempts/{id}/log?format=json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFrame {
+    /// Bytes of output before it.
+    pub offset: u64,
+    /// Agent's clock when it was read.
+    pub time_us: u64,
+    /// `stdout`, `stderr` or `system`.
+    pub stream: String,
+    /// The output; bytes that are not UTF-8 are replaced.
+    pub text: String,
+}

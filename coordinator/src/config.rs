@@ -1,0 +1,224 @@
+//! The coordinator's configuration file, read and checked before anything is opened.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use pipelines::name::{PartitionName, RepositoryName};
+use serde::Deserialize;
+
+/// `coordinator.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Directory for the journal, logs, mirrors and the certificate authority. Back it up.
+    pub data: PathBuf,
+    /// First part of the identities in certificates. Changing it cuts off all agents.
+    #[serde(default = "default_trust_domain")]
+    pub trust_domain: String,
+    /// Where agents connect.
+    pub agents: Agents,
+    /// Where people, programs and forges connect.
+    pub http: Http,
+    /// Repositories that pipelines may come from. Nothing else is ever fetched.
+    #[serde(default)]
+    pub repositories: Vec<Repository>,
+    /// Partitions, and who may deploy there.
+    #[serde(default)]
+    pub partitions: Vec<Partition>,
+}
+
+/// The listener for agents.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agents {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Host names and addresses by which agents dial; they stand in the server's certificate.
+    pub names: Vec<String>,
+}
+
+/// The listener for people, programs and forges.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Address and port; port 0 takes a free one. Only loopback: there is no TLS here yet.
+    #[serde(default = "default_http")]
+    pub listen: SocketAddr,
+}
+
+/// A repository.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    /// How everything here calls it.
+    pub name: RepositoryName,
+    /// What `git fetch` understands: an `https://`, `ssh://` or `file://` URL, or a path.
+    pub url: String,
+}
+
+/// A partition.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// Its name.
+    pub name: PartitionName,
+    /// Repositories whose pipelines may run here.
+    pub repositories: Vec<RepositoryName>,
+    /// Where its inventory is kept; none if its pipelines use no devices.
+    pub inventory: Option<Inventory>,
+}
+
+/// Where a partition's inventory is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The branch, such as `main`.
+    #[serde(default = "default_branch")]
+    pub branch: String,
+    /// The file, relative to the repository's root.
+    pub file: String,
+}
+
+fn default_trust_domain() -> String {
+    "garrison".to_owned()
+}
+
+fn default_http() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7080))
+}
+
+fn default_branch() -> String {
+    "main".to_owned()
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the text shows where.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+    /// What the file says does not fit together; all of it at once.
+    #[error("{path}:\n{}", .problems.join("\n"))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// One sentence each.
+        problems: Vec<String>,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Config, Error> {
+        let at = || path.to_owned();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::Read { path: at(), source })?;
+        let config: Config = toml::from_str(&text)
+            .map_err(|source| Error::Parse { path: at(), source: Box::new(source) })?;
+        let problems = config.problems();
+        if problems.is_empty() { Ok(config) } else { Err(Error::Invalid { path: at(), problems }) }
+    }
+
+    /// The repository of that name.
+    pub fn repository(&self, name: &RepositoryName) -> Option<&Repository> {
+        self.repositories.iter().find(|repository| repository.name == *name)
+    }
+
+    /// The partition of that name.
+    pub fn partition(&self, name: &PartitionName) -> Option<&Partition> {
+        self.partitions.iter().find(|partition| partition.name == *name)
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.agents.names.is_empty() {
+            problems.push("agents.names is empty: add the name by which agents dial".to_owned());
+        }
+        if !self.http.listen.ip().is_loopback() {
+            problems.push(format!(
+                "http.listen is {}, which others can reach without TLS: listen on 127.0.0.1 and \
+                 put a TLS proxy before it",
+                self.http.listen
+            ));
+        }
+        let mut seen = BTreeSet::new();
+        for repository in &self.repositories {
+            if !seen.insert(&repository.name) {
+                problems.push(format!("repository '{}' is listed twice", repository.name));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for partition in &self.partitions {
+            if !seen.insert(&partition.name) {
+                problems.push(format!("partition '{}' is listed twice", partition.name));
+            }
+            let inventory = partition.inventory.iter().map(|inventory| &inventory.repository);
+            for name in partition.repositories.iter().chain(inventory) {
+                if self.repository(name).is_none() {
+                    problems.push(format!(
+                        "partition '{}' names repository '{name}', which is not listed: add it \
+                         under [[repositories]]",
+                        partition.name
+                    ));
+                }
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("coordinator.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|error| error.to_string())
+    }
+
+    const BASE: &str = "data = '/d'\n[agents]\nlisten = '0.0.0.0:7443'\nnames = ['c.example']\n\
+                        [http]\n";
+
+    #[test]
+    fn a_small_file_is_enough() {
+        let config = load(BASE).unwrap();
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:7080");
+        assert_eq!(config.trust_domain, "garrison");
+    }
+
+    #[test]
+    fn an_unknown_key_is_shown_with_its_place() {
+        let error = load(&format!("{BASE}lisen = '127.0.0.1:1'\n")).unwrap_err();
+        assert!(error.contains("lisen") && error.contains("line 6"), "{error}");
+    }
+
+    #[test]
+    fn everything_that_does_not_fit_is_said_at_once() {
+        let text = "data = '/d'\n[agents]\nlisten = '0.0.0.0:1'\nnames = []\n\
+                    [http]\nlisten = '0.0.0.0:80'\n\
+                    [[partitions]]\nname = 'fra'\nrepositories = ['infra']\n\
+                    [[partitions]]\nname = 'fra'\nrepositories = []\n";
+        let error = load(text).unwrap_err();
+        for part in ["agents.names", "without TLS", "'infra'", "listed twice"] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
+}

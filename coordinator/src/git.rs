@@ -1,0 +1,225 @@
+//! Bare mirrors of the configured repositories, by way of the git program.
+//!
+//! Invariant: only URLs from the configuration are fetched, and nothing from a repository is ever
+//! executed: no work tree, no hooks, no submodules.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+/// A fetch that takes longer has failed.
+const FETCH: Duration = Duration::from_secs(300);
+
+/// A look into a mirror that takes longer has failed.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Why git did not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The program could not be started.
+    #[error("cannot start git: {0}; install it (apt-get install git)")]
+    Start(io::Error),
+    /// It took too long.
+    #[error("git {command} took longer than {} s", .limit.as_secs())]
+    TimedOut {
+        /// What it was doing.
+        command: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// It failed; the text is its own.
+    #[error("git {command}: {stderr}")]
+    Failed {
+        /// What it was doing.
+        command: String,
+        /// Its words.
+        stderr: String,
+    },
+    /// The reference does not exist.
+    #[error("there is no {reference} in the repository: check the name, or push it first")]
+    NoReference {
+        /// Which one.
+        reference: String,
+    },
+    /// A file is larger than its reader takes.
+    #[error("{path} has {size} bytes, more than the {limit} allowed")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// Its size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+/// A mirror of one repository.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    path: PathBuf,
+    url: String,
+}
+
+impl Mirror {
+    /// The mirror of `url` at `path`; made by the first fetch.
+    pub fn new(path: PathBuf, url: String) -> Mirror {
+        Mirror { path, url }
+    }
+
+    /// Brings all branches and tags up to date.
+    pub async fn fetch(&self) -> Result<(), Error> {
+        if !self.path.join("HEAD").exists() {
+            let path = self.path.to_string_lossy();
+            run(Path::new("/"), &["init", "--bare", "--quiet", "--", &path], LOOK).await?;
+        }
+        let arguments = [
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--force",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--",
+            &self.url,
+            "+refs/heads/*:refs/heads/*",
+            "+refs/tags/*:refs/tags/*",
+        ];
+        run(&self.path, &arguments, FETCH).await.map(drop)
+    }
+
+    /// The commit that a full reference (`refs/heads/main`) or a commit's own hex names.
+    pub async fn commit(&self, reference: &str) -> Result<String, Error> {
+        let name = format!("{reference}^{{commit}}");
+        let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", &name];
+        match run(&self.path, &arguments, LOOK).await {
+            Ok(output) => Ok(String::from_utf8_lossy(&output).trim().to_owned()),
+            Err(Error::Failed { .. }) => {
+                Err(Error::NoReference { reference: reference.to_owned() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The files below a folder at a commit, sorted.
+    pub async fn files(&self, commit: &str, folder: &str) -> Result<Vec<String>, Error> {
+        let folder = format!("{folder}/");
+        let arguments = ["ls-tree", "-r", "-z", "--name-only", commit, "--", &folder];
+        let output = run(&self.path, &arguments, LOOK).await?;
+        let names = output.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    }
+
+    /// The content of a file at a commit; none if there is no such file.
+    pub async fn read(
+        &self,
+        commit: &str,
+        path: &str,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let name = format!("{commit}:{path}");
+        let size = match run(&self.path, &["cat-file", "-s", &name], LOOK).await {
+            Ok(size) => String::from_utf8_lossy(&size).trim().parse().unwrap_or(u64::MAX),
+            Err(Error::Failed { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if size > limit {
+            return Err(Error::TooLarge { path: path.to_owned(), size, limit });
+        }
+        match run(&self.path, &["cat-file", "blob", &name], LOOK).await {
+            Ok(content) => Ok(Some(content)),
+            // A folder, or a submodule's commit.
+            Err(Error::Failed { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn run(directory: &Path, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Error> {
+    let command = arguments[0].to_owned();
+    let child = Command::new("git")
+        .args(["-c", "protocol.ext.allow=never", "-c", "core.hooksPath=/dev/null"])
+        .args(["-c", "gc.auto=0"])
+        .args(arguments)
+        .current_dir(directory)
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(limit, child)
+        .await
+        .map_err(|_| Error::TimedOut { command: command.clone(), limit })?
+        .map_err(Error::Start)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::Failed { command, stderr })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn git(directory: &Path, arguments: &[&str]) {
+        let identity =
+            ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"];
+        let status = Command::new("git")
+            .args(identity)
+            .args(arguments)
+            .current_dir(directory)
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.await.unwrap().success());
+    }
+
+    async fn repository() -> (tempfile::TempDir, Mirror) {
+        let dir = tempfile::tempdir().unwrap();
+        let work = dir.path().join("work");
+        std::fs::create_dir_all(work.join(".garrison")).unwrap();
+        std::fs::write(work.join(".garrison/site.yaml"), "name: site\n").unwrap();
+        std::fs::write(work.join("README"), "hello\n").unwrap();
+        git(&work, &["init", "--quiet"]).await;
+        git(&work, &["add", "."]).await;
+        git(&work, &["commit", "--quiet", "-m", "first"]).await;
+        let mirror = Mirror::new(dir.path().join("m.git"), work.to_string_lossy().into_owned());
+        (dir, mirror)
+    }
+
+    #[tokio::test]
+    async fn a_mirror_shows_what_was_pushed() {
+        let (_dir, mirror) = repository().await;
+        mirror.fetch().await.unwrap();
+        let commit = mirror.commit("refs/heads/main").await.unwrap();
+        assert_eq!(commit.len(), 40);
+        assert_eq!(mirror.files(&commit, ".garrison").await.unwrap(), [".garrison/site.yaml"]);
+        let file = mirror.read(&commit, ".garrison/site.yaml", 100).await.unwrap();
+        assert_eq!(file.as_deref(), Some(&b"name: site\n"[..]));
+        assert_eq!(mirror.read(&commit, "none", 100).await.unwrap(), None);
+        assert_eq!(mirror.read(&commit, ".garrison", 10_000).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_or_too_large_is_said() {
+        let (_dir, mirror) = repository().await;
+        mirror.fetch().await.unwrap();
+        let error = mirror.commit("refs/heads/none").await.unwrap_err().to_string();
+        assert!(error.starts_with("there is no refs/heads/none"), "{error}");
+        let commit = mirror.commit("refs/heads/main").await.unwrap();
+        let error = mirror.read(&commit, "README", 3).await.unwrap_err().to_string();
+        assert_eq!(error, "README has 6 bytes, more than the 3 allowed");
+    }
+
+    #[tokio::test]
+    async fn a_repository_that_cannot_be_reached_gives_gits_own_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let mirror = Mirror::new(dir.path().join("m.git"), "/nowhere/at/all".to_owned());
+        let error = mirror.fetch().await.unwrap_err().to_string();
+        assert!(error.contains("/nowhere/at/all"), "{error}");
+    }
+}

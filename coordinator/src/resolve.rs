@@ -1,0 +1,278 @@
+//! From a trigger to plans: fetches the source, finds the pipelines that apply, compiles them.
+//!
+//! Level-triggered: a trigger stays pending in the core until its resolution is durable, and is
+//! given here again after a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordinator_core::event::{Event, Resolution};
+use coordinator_core::trigger::{Cause, Trigger};
+use pipelines::compile::compile;
+use pipelines::load::{Found, Loader, Need, Step, Unavailable};
+use pipelines::name::{PartitionName, PipelineName, RepositoryName};
+use pipelines::source::File;
+use pipelines::trigger::{self, Answer};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info_span, warn};
+
+use crate::config::Config;
+use crate::driver::Handle;
+use crate::git::{self, Mirror};
+
+/// Where pipelines live in a repository.
+const FOLDER: &str = ".garrison";
+
+/// Largest pipeline or inventory file read from git, in bytes; the language's own limit is lower.
+const FILE: u64 = 2 << 20;
+
+/// Pauses between tries to fetch.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(10)];
+
+/// Triggers resolved side by side.
+const SIDE_BY_SIDE: usize = 8;
+
+/// The resolver.
+pub struct Resolver {
+    shared: Arc<Shared>,
+    driver: Handle,
+}
+
+struct Shared {
+    config: Arc<Config>,
+    /// Held while fetching, so that one repository is fetched once at a time.
+    mirrors: BTreeMap<RepositoryName, Mutex<Mirror>>,
+}
+
+impl Resolver {
+    /// A resolver with mirrors under the data directory.
+    pub fn new(config: Arc<Config>, driver: Handle) -> Resolver {
+        let folder = config.data.join("mirrors");
+        let mirrors = config.repositories.iter().map(|repository| {
+            let path = folder.join(format!("{}.git", repository.name));
+            let mirror = Mirror::new(path, repository.url.clone());
+            (repository.name.clone(), Mutex::new(mirror))
+        });
+        let mirrors = mirrors.collect();
+        Resolver { shared: Arc::new(Shared { config, mirrors }), driver }
+    }
+
+    /// Resolves triggers until `stop`.
+    pub async fn run(
+        self,
+        mut triggers: mpsc::UnboundedReceiver<Box<Trigger>>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(_) = tasks.join_next() => {}
+                Some(trigger) = triggers.recv(), if tasks.len() < SIDE_BY_SIDE => {
+                    let (shared, driver) = (Arc::clone(&self.shared), self.driver.clone());
+                    let span = info_span!("trigger", id = trigger.id.0);
+                    let task = async move {
+                        let resolution = shared.resolve(&trigger).await;
+                        driver.report(Event::Resolved { trigger: trigger.id, resolution }).await;
+                    };
+                    tasks.spawn(task.instrument(span));
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn resolve(&self, trigger: &Trigger) -> Result<Vec<Resolution>, String> {
+        let say = |error: git::Error| error.to_string();
+        let mirror = self.fetched(&trigger.repository, trigger).await?;
+        let (commit, happened) = match &trigger.cause {
+            Cause::Push { commit } => {
+                let branch = branch(&trigger.reference).to_owned();
+                (mirror.commit(commit).await.map_err(say)?, trigger::Trigger::Push { branch })
+            }
+            Cause::Manual { .. } => {
+                (mirror.commit(&trigger.reference).await.map_err(say)?, trigger::Trigger::Manual)
+            }
+        };
+        let files = mirror.files(&commit, FOLDER).await.map_err(say)?;
+        let mut pipelines = Vec::new();
+        for path in files.into_iter().filter(|path| is_pipeline(path)) {
+            let content = mirror.read(&commit, &path, FILE).await;
+            let one =
+                Pipeline { shared: self, trigger, happened: &happened, commit: &commit, path };
+            pipelines.extend(one.resolve(content).await?);
+        }
+        match &trigger.cause {
+            Cause::Push { .. } => Ok(pipelines),
+            Cause::Manual { pipeline } => pick(pipelines, pipeline, trigger, &commit),
+        }
+    }
+
+    /// The mirror of a repository with what the trigger speaks of.
+    async fn fetched(&self, name: &RepositoryName, trigger: &Trigger) -> Result<Mirror, String> {
+        let Some(mirror) = self.mirrors.get(name) else {
+            return Err(format!("repository '{name}' is not in the coordinator's configuration"));
+        };
+        let mirror = mirror.lock().await;
+        if let Cause::Push { commit } = &trigger.cause
+            && mirror.commit(commit).await.is_ok()
+        {
+            return Ok(mirror.clone());
+        }
+        fetch(&mirror).await.map_err(|error| error.to_string())?;
+        Ok(mirror.clone())
+    }
+
+    /// The inventory that is bound to a partition, if `repository` may deploy there.
+    async fn inventory(&self, partition: &PartitionName, repository: &RepositoryName) -> Found {
+        let Some(bound) = self.config.partition(partition) else {
+            let known = self.config.partitions.iter();
+            let known = known.filter(|it| it.repositories.contains(repository));
+            return Err(Unavailable::NotBound { known: known.map(|it| it.name.clone()).collect() });
+        };
+        if !bound.repositories.contains(repository) {
+            return Err(Unavailable::NotAllowed);
+        }
+        let Some(inventory) = &bound.inventory else {
+            // A partition without devices.
+            let text = format!("partition: {partition}\ndevices: {{}}\n");
+            return Ok(File { name: format!("{partition}.yaml"), bytes: text.into_bytes() });
+        };
+        let failed = |error: git::Error| Unavailable::Failed(error.to_string());
+        let mirror = self.mirrors.get(&inventory.repository).ok_or(Unavailable::NotFound)?;
+        let mirror = mirror.lock().await;
+        fetch(&mirror).await.map_err(failed)?;
+        let reference = format!("refs/heads/{}", inventory.branch);
+        let commit = mirror.commit(&reference).await.map_err(failed)?;
+        let content = mirror.read(&commit, &inventory.file, FILE).await.map_err(failed)?;
+        let name = format!("{}:{}", inventory.repository, inventory.file);
+        content.map(|bytes| File { name, bytes }).ok_or(Unavailable::NotFound)
+    }
+}
+
+async fn fetch(mirror: &Mirror) -> Result<(), git::Error> {
+    for pause in PAUSES {
+        match mirror.fetch().await {
+            Ok(()) => return Ok(()),
+            Err(error) => warn!(%error, again_in_ms = pause.as_millis(), "fetch failed"),
+        }
+        tokio::time::sleep(pause).await;
+    }
+    mirror.fetch().await
+}
+
+/// One pipeline file at one commit.
+struct Pipeline<'a> {
+    shared: &'a Shared,
+    trigger: &'a Trigger,
+    happened: &'a trigger::Trigger,
+    commit: &'a str,
+    path: String,
+}
+
+impl Pipeline<'_> {
+    /// A run, if the pipeline wants the trigger, or what is wrong with it.
+    async fn resolve(
+        self,
+        content: Result<Option<Vec<u8>>, git::Error>,
+    ) -> Result<Option<Resolution>, String> {
+        let bytes = match content {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(error @ git::Error::TooLarge { .. }) => {
+                return Ok(Some(self.resolution(Err(error.to_string()))));
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let file = File { name: self.path.clone(), bytes };
+        match trigger::answer(&file, self.happened) {
+            // A manual trigger names its pipeline, and hears why that one does not start.
+            Ok(Answer::Ignored { .. }) if *self.happened != trigger::Trigger::Manual => Ok(None),
+            Ok(_) => Ok(Some(self.compile(file).await)),
+            Err(diagnostics) => Ok(Some(self.resolution(Err(diagnostics.render())))),
+        }
+    }
+
+    async fn compile(&self, file: File) -> Resolution {
+        let mut loader = Loader::new(self.path.clone());
+        let sources = loop {
+            match loader.step() {
+                Step::Done(sources) => break sources,
+                Step::Need(needs, rest) => {
+                    loader = rest;
+                    for need in needs {
+                        let found = match &need {
+                            Need::Pipeline(_) => Ok(file.clone()),
+                            Need::Inventory(partition) => {
+                                self.shared.inventory(partition, &self.trigger.repository).await
+                            }
+                        };
+                        loader.give(need, found);
+                    }
+                }
+            }
+        };
+        let plan = compile(&sources, self.happened);
+        self.resolution(plan.map_err(|diagnostics| diagnostics.render()))
+    }
+
+    fn resolution(&self, plan: Result<pipelines::plan::Plan, String>) -> Resolution {
+        let pipeline = match &plan {
+            Ok(plan) => plan.pipeline.clone(),
+            Err(_) => stem(&self.path),
+        };
+        Resolution {
+            commit: self.commit.to_owned(),
+            pipeline,
+            file: self.path.clone(),
+            source: None,
+            plan: plan.map(Arc::new),
+        }
+    }
+}
+
+/// The one pipeline that a manual trigger names.
+fn pick(
+    mut pipelines: Vec<Resolution>,
+    name: &PipelineName,
+    trigger: &Trigger,
+    commit: &str,
+) -> Result<Vec<Resolution>, String> {
+    if let Some(index) = pipelines.iter().position(|one| one.pipeline == *name) {
+        return Ok(vec![pipelines.swap_remove(index)]);
+    }
+    let names: BTreeSet<&str> = pipelines.iter().map(|one| one.pipeline.as_str()).collect();
+    let there = if names.is_empty() {
+        format!("{FOLDER}/ holds no pipeline")
+    } else {
+        format!("there are {}", names.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    Err(format!(
+        "there is no pipeline '{name}' in {} at {} ({}): {there}",
+        trigger.repository,
+        branch(&trigger.reference),
+        commit.get(..10).unwrap_or(commit),
+    ))
+}
+
+fn branch(reference: &str) -> &str {
+    reference.strip_prefix("refs/heads/").unwrap_or(reference)
+}
+
+fn is_pipeline(path: &str) -> bool {
+    let extension = Path::new(path).extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("yaml" | "yml"))
+}
+
+/// The name of a pipeline whose file does not say it.
+fn stem(path: &str) -> PipelineName {
+    let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let unknown = || "unnamed".parse().expect("it is a name");
+    stem.parse().unwrap_or_else(|_| unknown())
+}

@@ -1,0 +1,326 @@
+//! Agents' gRPC: who may call what, and between the wire and the driver.
+//!
+//! Invariant: who an agent is comes from its certificate alone, never from a message.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordinator_core::actor::Actor;
+use coordinator_core::agent::{About, AgentKey, SessionId};
+use coordinator_core::event::{Answer, Ask, Event, ToAgent};
+use futures::{Stream, stream};
+use proto::v1::{self, agent_message, coordinator_message};
+use proto::{PROTOCOL, convert};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument, info, info_span, warn};
+
+use crate::ca::{self, Ca, Peer};
+use crate::driver::{self, AskError, Outgoing};
+use crate::store::view::View;
+use crate::tls::ConnectionInfo;
+use crate::token;
+
+/// An agent says hello at once.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// Time for the reason of a refusal to reach the agent before its connection is ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Both services.
+#[derive(Clone)]
+pub struct Sessions {
+    /// The way to the core.
+    pub driver: driver::Handle,
+    /// The authority.
+    pub ca: Arc<Ca>,
+    /// What is remembered.
+    pub view: View,
+    /// Logs.
+    pub logs: crate::logs::Logs,
+    /// Keeps the sessions' tasks.
+    pub tasks: TaskTracker,
+}
+
+type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl v1::enrolment_server::Enrolment for Sessions {
+    async fn enrol(
+        &self,
+        request: Request<v1::EnrolRequest>,
+    ) -> Result<Response<v1::Certificate>, Status> {
+        let request = request.into_inner();
+        let csr = ca::Request::parse(&request.csr).map_err(invalid)?;
+        let hash = token::hash(&request.token);
+        let ask = Ask::Enrol { hash, fingerprint: csr.fingerprint() };
+        match self.driver.ask(Actor::Coordinator, ask).await {
+            Ok(Answer::Enrolled(agent)) => {
+                info!(%agent, "enrolled");
+                self.certificate(&csr, &agent)
+            }
+            Ok(_) => Err(Status::internal("enrolment got another question's answer")),
+            Err(AskError::Refused(refusal)) => Err(Status::unauthenticated(refusal.to_string())),
+            Err(error) => Err(Status::unavailable(error.to_string())),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::link_server::Link for Sessions {
+    type ControlStream = Boxed<v1::CoordinatorMessage>;
+    type LogsStream = Boxed<v1::LogAck>;
+    type FetchStream = Boxed<v1::Chunk>;
+
+    async fn control(
+        &self,
+        request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::ControlStream>, Status> {
+        let (peer, close) = valid(&request)?;
+        let mut inbound = request.into_inner();
+        let hello = match tokio::time::timeout(HELLO, inbound.message()).await {
+            Ok(Ok(Some(v1::AgentMessage { kind: Some(agent_message::Kind::Hello(hello)) }))) => {
+                hello
+            }
+            Ok(Err(status)) => return Err(status),
+            Ok(Ok(_)) => return Err(Status::invalid_argument("the first message must be a hello")),
+            Err(_) => return Err(Status::deadline_exceeded("no hello came")),
+        };
+        if let Err(reason) = speaks(hello.protocol) {
+            warn!(agent = %peer.agent, %reason, "refused");
+            let refused = coordinator_message::Kind::Refused(reason);
+            let message = v1::CoordinatorMessage { kind: Some(refused) };
+            return Ok(Response::new(Box::pin(stream::once(async { Ok(message) }))));
+        }
+        let (about, attempts) = read_hello(hello).map_err(invalid)?;
+        let (outbox, messages) = mpsc::channel(driver::OUTBOX);
+        let agent = peer.agent.clone();
+        let hello = |session| Event::AgentConnected {
+            agent: peer.agent,
+            fingerprint: peer.fingerprint,
+            session,
+            about,
+            attempts,
+        };
+        let session = self.driver.connect(hello, outbox).await;
+        let ended = CancellationToken::new();
+        let span = info_span!("session", %agent, session = session.0);
+        let reader =
+            Reader { driver: self.driver.clone(), agent, session, ended: ended.clone(), close };
+        self.tasks.spawn(reader.run(inbound).instrument(span));
+        Ok(Response::new(Box::pin(outgoing(messages, ended))))
+    }
+
+    async fn logs(
+        &self,
+        request: Request<Streaming<v1::LogMessage>>,
+    ) -> Result<Response<Self::LogsStream>, Status> {
+        let (peer, _) = valid(&request)?;
+        self.known(&peer)?;
+        let intake = crate::intake::Intake::new(peer.agent, self.view.clone(), &self.logs);
+        let acks = intake.start(request.into_inner(), &self.tasks);
+        Ok(Response::new(Box::pin(acks)))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::Certificate>, Status> {
+        let (peer, _) = peer(&request)?;
+        self.known(&peer)?;
+        let csr = ca::Request::parse(&request.into_inner().csr).map_err(invalid)?;
+        if csr.fingerprint() != peer.fingerprint {
+            return Err(Status::permission_denied("a renewal is for the same key"));
+        }
+        self.certificate(&csr, &peer.agent)
+    }
+
+    async fn fetch(
+        &self,
+        request: Request<v1::FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
+        let (peer, _) = valid(&request)?;
+        self.known(&peer)?;
+        Err(Status::not_found("no such content"))
+    }
+
+    async fn store(
+        &self,
+        request: Request<Streaming<v1::StoreChunk>>,
+    ) -> Result<Response<v1::StoreResponse>, Status> {
+        let (peer, _) = valid(&request)?;
+        self.known(&peer)?;
+        Err(Status::unimplemented("artifacts are planned"))
+    }
+}
+
+impl Sessions {
+    fn certificate(
+        &self,
+        csr: &ca::Request,
+        agent: &AgentKey,
+    ) -> Result<Response<v1::Certificate>, Status> {
+        let certificate =
+            self.ca.sign(csr, agent).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(v1::Certificate {
+            certificate: certificate.to_vec().into(),
+            authorities: vec![self.ca.certificate().to_vec().into()],
+        }))
+    }
+
+    /// Whether the agent is enrolled with this key and not revoked.
+    fn known(&self, peer: &Peer) -> Result<(), Status> {
+        let agent = self.view.agent(&peer.agent).map_err(unavailable)?;
+        match agent {
+            Some(agent) if !agent.revoked && agent.fingerprint == peer.fingerprint => Ok(()),
+            _ => Err(Status::permission_denied(format!(
+                "agent {} is revoked, or was enrolled anew with another key",
+                peer.agent
+            ))),
+        }
+    }
+}
+
+/// Who calls; its certificate may have expired.
+fn peer<T>(request: &Request<T>) -> Result<(Peer, CancellationToken), Status> {
+    let info = request
+        .extensions()
+        .get::<ConnectionInfo>()
+        .ok_or_else(|| Status::internal("connection without its information"))?;
+    let peer = info.peer.clone().ok_or_else(|| {
+        Status::unauthenticated("this call needs an agent's certificate: enrol with a join token")
+    })?;
+    Ok((peer, info.close.clone()))
+}
+
+/// Who calls, with a certificate that has not expired.
+fn valid<T>(request: &Request<T>) -> Result<(Peer, CancellationToken), Status> {
+    let (peer, close) = peer(request)?;
+    if peer.expired {
+        return Err(Status::unauthenticated("the certificate has expired: renew it first"));
+    }
+    Ok((peer, close))
+}
+
+fn speaks(protocol: u32) -> Result<(), String> {
+    if protocol == PROTOCOL {
+        return Ok(());
+    }
+    let older = if protocol < PROTOCOL { "agent" } else { "coordinator" };
+    Err(format!(
+        "the agent speaks protocol {protocol}, this coordinator {PROTOCOL}: upgrade the {older}"
+    ))
+}
+
+type Held = Vec<(pipelines::id::AttemptId, pipelines::outcome::Progress)>;
+
+fn read_hello(hello: v1::Hello) -> Result<(About, Held), convert::Error> {
+    let about = About {
+        instance: hello.instance.parse()?,
+        version: hello.version,
+        boot_id: hello.boot_id,
+        capacity: hello.capacity,
+    };
+    let attempts = hello.attempts.iter().map(convert::progress).collect::<Result<_, _>>()?;
+    Ok((about, attempts))
+}
+
+/// Reads a session's reports until it ends.
+struct Reader {
+    driver: driver::Handle,
+    agent: AgentKey,
+    session: SessionId,
+    /// The coordinator has ended the session.
+    ended: CancellationToken,
+    close: CancellationToken,
+}
+
+impl Reader {
+    async fn run(self, mut inbound: Streaming<v1::AgentMessage>) {
+        info!("connected");
+        let reason = tokio::select! {
+            reason = self.read(&mut inbound) => reason,
+            () = self.ended.cancelled() => {
+                // A well-behaved agent hangs up by itself.
+                drop(tokio::time::timeout(FAREWELL, self.read(&mut inbound)).await);
+                self.close.cancel();
+                "ended by the coordinator".to_owned()
+            }
+        };
+        info!(%reason, "disconnected");
+        let Reader { driver, agent, session, .. } = self;
+        driver.report(Event::AgentDisconnected { agent, session }).await;
+    }
+
+    async fn read(&self, inbound: &mut Streaming<v1::AgentMessage>) -> String {
+        loop {
+            let message = match inbound.message().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return "the agent hung up".to_owned(),
+                Err(status) => return status.message().to_owned(),
+            };
+            let Some(agent_message::Kind::State(state)) = message.kind else {
+                return "the agent sent something that is no report".to_owned();
+            };
+            match convert::progress(&state) {
+                Ok((attempt, progress)) => {
+                    let (agent, session) = (self.agent.clone(), self.session);
+                    let event = Event::AttemptReported { agent, session, attempt, progress };
+                    self.driver.report(event).await;
+                }
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+}
+
+/// The stream down to the agent: ends when the driver drops its side or closes the session.
+fn outgoing(
+    messages: mpsc::Receiver<Outgoing>,
+    ended: CancellationToken,
+) -> impl Stream<Item = Result<v1::CoordinatorMessage, Status>> {
+    let ended = ended.drop_guard();
+    stream::unfold(Some((messages, ended)), |state| async {
+        let (mut messages, ended) = state?;
+        match messages.recv().await? {
+            Outgoing::Message(message) => Some((Ok(encode(message)), Some((messages, ended)))),
+            Outgoing::Close(reason) => {
+                warn!(%reason, "session refused");
+                let kind = Some(coordinator_message::Kind::Refused(reason));
+                Some((Ok(v1::CoordinatorMessage { kind }), None))
+            }
+        }
+    })
+}
+
+fn encode(message: ToAgent) -> v1::CoordinatorMessage {
+    use coordinator_message::Kind;
+    let kind = match message {
+        ToAgent::Welcome => Kind::Welcome(v1::Welcome {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }),
+        ToAgent::Order(order) => Kind::Order(v1::Order {
+            attempt: order.attempt.to_string(),
+            order: order.to_bytes().into(),
+            signatures: Vec::new(),
+        }),
+        ToAgent::Cancel(attempt) => Kind::Cancel(v1::Cancel { attempt: attempt.to_string() }),
+        ToAgent::Acknowledge(attempt) => {
+            Kind::Acknowledge(v1::Acknowledge { attempt: attempt.to_string() })
+        }
+        ToAgent::Forget(attempt) => Kind::Forget(v1::Forget { attempt: attempt.to_string() }),
+    };
+    v1::CoordinatorMessage { kind: Some(kind) }
+}
+
+fn invalid(error: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(error.to_string())
+}

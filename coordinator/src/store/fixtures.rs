@@ -1,0 +1,148 @@
+//! Records for tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use coordinator_core::actor::{Actor, Grant, Role, Scope};
+use coordinator_core::agent::{Agent, AgentKey, Link};
+use coordinator_core::attempt::{self, Attempt};
+use coordinator_core::change::Change;
+use coordinator_core::event::Wall;
+use coordinator_core::job::{self, Job};
+use coordinator_core::run::{self, Run};
+use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
+use coordinator_core::trigger::{self, Cause, Trigger, TriggerId};
+use pipelines::id::RunId;
+use pipelines::name::PartitionName;
+use pipelines::outcome::{LogEnd, Outcome, Verdict};
+use pipelines::plan::{self, Plan, Task};
+use uuid::Uuid;
+
+/// A day, in µs.
+pub(crate) const DAY: u64 = 24 * 3600 * 1_000_000;
+
+pub(crate) fn trigger(id: u64, at: Wall, state: trigger::State) -> Trigger {
+    Trigger {
+        id: TriggerId(id),
+        key: format!("key {id}"),
+        actor: Actor::LocalAdmin,
+        at,
+        repository: "metal".parse().unwrap(),
+        reference: "refs/heads/main".to_owned(),
+        cause: Cause::Push { commit: "c0ffee".to_owned() },
+        state,
+    }
+}
+
+pub(crate) fn run(id: u64, pipeline: &str, state: run::State) -> Run {
+    Run {
+        id: RunId(id),
+        trigger: TriggerId(id),
+        actor: Actor::LocalAdmin,
+        repository: "metal".parse().unwrap(),
+        reference: "refs/heads/main".to_owned(),
+        commit: "c0ffee".to_owned(),
+        pipeline: pipeline.parse().unwrap(),
+        file: format!("{pipeline}.yaml"),
+        source: None,
+        created: Wall(id),
+        cancelled_by: None,
+        state,
+    }
+}
+
+pub(crate) fn finished() -> run::State {
+    run::State::Finished { at: Wall(9), outcome: run::Outcome::Succeeded }
+}
+
+/// A plan with a job of the same script in each of these partitions.
+pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
+    let job = |partition: &&str| plan::Job {
+        name: "deploy".parse().unwrap(),
+        partition: partition.parse().unwrap(),
+        needs: Vec::new(),
+        task: Task::Process,
+        run: vec![script.to_owned()],
+        env: BTreeMap::new(),
+        timeout_s: 60,
+        artifacts: Vec::new(),
+    };
+    let jobs = partitions.iter().map(job).collect();
+    Arc::new(Plan { pipeline: "deploy".parse().unwrap(), file: "deploy.yaml".to_owned(), jobs })
+}
+
+pub(crate) fn agent(partition: &str, name: &str) -> Agent {
+    Agent {
+        key: AgentKey { partition: partition.parse().unwrap(), name: name.parse().unwrap() },
+        enrolled: Wall(1),
+        fingerprint: "ab".repeat(32),
+        revoked: false,
+        about: None,
+        link: Link::Down { since: Wall(1) },
+    }
+}
+
+/// All that a run leaves behind: run, plan, job, attempt.
+pub(crate) fn whole_run(id: u64, partition: &str, is_active: bool) -> Vec<Change> {
+    let job = RunId(id).job(0);
+    let verdict = Verdict {
+        outcome: Outcome::Succeeded,
+        started_us: Some(2),
+        finished_us: 3,
+        log: LogEnd { length: 0, sha256: String::new() },
+        artifacts: Vec::new(),
+    };
+    let (run_state, job_state, attempt_state) = if is_active {
+        let running = attempt::State::Running { started_us: 2 };
+        (run::State::Active, job::State::Active, running)
+    } else {
+        let outcome = Outcome::Succeeded;
+        let ended = attempt::State::Finished { at: Wall(3), verdict };
+        (finished(), job::State::Finished { outcome }, ended)
+    };
+    let attempt = Attempt {
+        id: job.attempt(1),
+        agent: agent(partition, "mgmt01").key,
+        instance: Uuid::nil(),
+        assigned: Wall(1),
+        cancelled_by: None,
+        state: attempt_state,
+    };
+    vec![
+        Change::Plan(RunId(id), plan(&[partition], "true")),
+        Change::Run(run(id, "deploy", run_state)),
+        Change::Job(Job { id: job, attempts: 1, state: job_state, artifacts: Vec::new() }),
+        Change::Attempt(attempt),
+    ]
+}
+
+/// One record of every kind.
+pub(crate) fn one_of_each() -> Vec<Change> {
+    let grant = Grant { role: Role::Admin, partitions: Scope::All };
+    let mut changes = whole_run(1, "fra-equ01", true);
+    changes.extend([
+        Change::Trigger(trigger(1, Wall(10), trigger::State::Pending)),
+        Change::Agent(agent("fra-equ01", "mgmt01")),
+        Change::ApiToken(ApiToken {
+            name: "ci".parse().unwrap(),
+            hash: TokenHash("aa".to_owned()),
+            grant,
+            created_by: Actor::LocalAdmin,
+            created: Wall(1),
+            expires: Wall(2),
+            revoked: false,
+        }),
+        Change::JoinToken(JoinToken {
+            hash: TokenHash("bb".to_owned()),
+            agent: agent("fra-equ01", "mgmt01").key,
+            created_by: Actor::LocalAdmin,
+            expires: Wall(2),
+            used_by: None,
+        }),
+    ]);
+    changes
+}
+
+pub(crate) fn partition(name: &str) -> PartitionName {
+    name.parse().unwrap()
+}

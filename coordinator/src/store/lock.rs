@@ -1,0 +1,44 @@
+//! One coordinator per data directory.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+
+/// The data directory, held until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Why the directory cannot be had.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// By the process with this id, if it could be read.
+    InUse(String),
+    /// The lock file cannot be opened.
+    Io(io::Error),
+}
+
+impl Lock {
+    pub(super) fn take(path: &Path) -> Result<Lock, Refused> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(Refused::Io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder).map_err(Refused::Io)?;
+                return Err(Refused::InUse(holder.trim().to_owned()));
+            }
+            Err(TryLockError::Error(error)) => return Err(Refused::Io(error)),
+        }
+        // Only for the message above: the lock itself is the kernel's.
+        let name = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        name.map_err(Refused::Io)?;
+        Ok(Lock { _file: file })
+    }
+}

@@ -1,0 +1,156 @@
+//! Keys of the view: a table's byte, then what orders it. Numbers are big endian, so that they
+//! sort as numbers.
+
+use coordinator_core::agent::AgentKey;
+use coordinator_core::event::Wall;
+use coordinator_core::token::TokenHash;
+use coordinator_core::trigger::TriggerId;
+use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::name::{PartitionName, TokenName};
+
+/// A kind of entry. The numbers rest on the disk: a changed one needs a new form of the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Table {
+    /// About the view itself.
+    Meta = 0,
+    Trigger = 1,
+    /// A trigger's key → its number.
+    TriggerKey = 2,
+    /// When a trigger was taken, and its number.
+    TriggerTime = 3,
+    TriggerPending = 4,
+    Run = 5,
+    RunActive = 6,
+    /// A partition in which a run has jobs, and the run.
+    RunPartition = 7,
+    /// A plan's pieces.
+    Plan = 8,
+    Job = 9,
+    Attempt = 10,
+    Agent = 11,
+    ApiToken = 12,
+    JoinToken = 13,
+}
+
+impl Table {
+    /// The tables that hold records; all others are found from them.
+    pub(super) const RECORDS: [Table; 8] = [
+        Table::Trigger,
+        Table::Run,
+        Table::Plan,
+        Table::Job,
+        Table::Attempt,
+        Table::Agent,
+        Table::ApiToken,
+        Table::JoinToken,
+    ];
+}
+
+/// A table's byte and these parts.
+fn key(table: Table, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(table as u8);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+pub(super) fn form() -> Vec<u8> {
+    key(Table::Meta, &[b"form"])
+}
+
+pub(super) fn applied() -> Vec<u8> {
+    key(Table::Meta, &[b"applied"])
+}
+
+pub(super) fn trigger(id: TriggerId) -> Vec<u8> {
+    key(Table::Trigger, &[&id.0.to_be_bytes()])
+}
+
+pub(super) fn trigger_key(text: &str) -> Vec<u8> {
+    key(Table::TriggerKey, &[text.as_bytes()])
+}
+
+pub(super) fn trigger_time(at: Wall, id: TriggerId) -> Vec<u8> {
+    key(Table::TriggerTime, &[&at.0.to_be_bytes(), &id.0.to_be_bytes()])
+}
+
+pub(super) fn trigger_pending(id: TriggerId) -> Vec<u8> {
+    key(Table::TriggerPending, &[&id.0.to_be_bytes()])
+}
+
+pub(super) fn run(id: RunId) -> Vec<u8> {
+    key(Table::Run, &[&id.0.to_be_bytes()])
+}
+
+pub(super) fn run_active(id: RunId) -> Vec<u8> {
+    key(Table::RunActive, &[&id.0.to_be_bytes()])
+}
+
+/// The part of [`run_partition`] that all runs of a partition share. No name holds a zero byte.
+pub(super) fn partition(partition: &PartitionName) -> Vec<u8> {
+    key(Table::RunPartition, &[partition.as_str().as_bytes(), &[0]])
+}
+
+pub(super) fn run_partition(name: &PartitionName, run: RunId) -> Vec<u8> {
+    let mut key = partition(name);
+    key.extend_from_slice(&run.0.to_be_bytes());
+    key
+}
+
+pub(super) fn plan(run: RunId) -> Vec<u8> {
+    key(Table::Plan, &[&run.0.to_be_bytes()])
+}
+
+pub(super) fn plan_piece(run: RunId, piece: u32) -> Vec<u8> {
+    key(Table::Plan, &[&run.0.to_be_bytes(), &piece.to_be_bytes()])
+}
+
+/// The run whose plan begins with the piece of this key; none for the pieces after the first.
+pub(super) fn plan_begun(key: &[u8]) -> Option<RunId> {
+    number(key.strip_suffix(&0u32.to_be_bytes())?).map(RunId)
+}
+
+pub(super) fn jobs(run: RunId) -> Vec<u8> {
+    key(Table::Job, &[&run.0.to_be_bytes()])
+}
+
+pub(super) fn job(id: JobId) -> Vec<u8> {
+    key(Table::Job, &[&id.run.0.to_be_bytes(), &id.index.to_be_bytes()])
+}
+
+/// The part of [`attempt`] that all attempts of a run share.
+pub(super) fn run_attempts(run: RunId) -> Vec<u8> {
+    key(Table::Attempt, &[&run.0.to_be_bytes()])
+}
+
+/// The part of [`attempt`] that all attempts of a job share.
+pub(super) fn job_attempts(id: JobId) -> Vec<u8> {
+    key(Table::Attempt, &[&id.run.0.to_be_bytes(), &id.index.to_be_bytes()])
+}
+
+pub(super) fn attempt(id: AttemptId) -> Vec<u8> {
+    let mut key = job_attempts(id.job);
+    key.extend_from_slice(&id.number.to_be_bytes());
+    key
+}
+
+pub(super) fn agent(agent: &AgentKey) -> Vec<u8> {
+    let AgentKey { partition, name } = agent;
+    key(Table::Agent, &[partition.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+pub(super) fn api_token(name: &TokenName) -> Vec<u8> {
+    key(Table::ApiToken, &[name.as_str().as_bytes()])
+}
+
+pub(super) fn join_token(hash: &TokenHash) -> Vec<u8> {
+    key(Table::JoinToken, &[hash.0.as_bytes()])
+}
+
+/// The number at the end of a key or as a value.
+pub(super) fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
+}

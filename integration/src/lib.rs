@@ -1,0 +1,170 @@
+//! What the tests share: the real binary, a site on this machine, and the command line as its users
+//! type it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use garrison::site::{OPEN_POLICY, Site};
+use tempfile::TempDir;
+
+/// The `garrison` binary beside the test's own.
+///
+/// # Panics
+/// If it was not built.
+pub fn program() -> PathBuf {
+    let own = std::env::current_exe().expect("a test has a path");
+    let folder = own.parent().and_then(Path::parent).expect("tests lie in target/*/deps");
+    let program = folder.join("garrison");
+    assert!(program.exists(), "{} is missing: cargo build --workspace", program.display());
+    program
+}
+
+/// A site with an agent `mgmt01` in each partition, and the folder that it lives in.
+pub struct World {
+    /// The site; dropped before its folder.
+    pub site: Site,
+    /// Its folder.
+    pub dir: TempDir,
+}
+
+impl World {
+    /// A site whose repository holds `pipeline` as `.garrison/deploy.yaml`; everything runs.
+    ///
+    /// # Panics
+    /// If something does not come up, with its log.
+    pub fn start(partitions: &[&str], pipeline: &str) -> World {
+        let mut world = World::without_agents(partitions, pipeline);
+        for partition in partitions {
+            ok(world.site.add_agent(partition, "mgmt01", 8, OPEN_POLICY));
+        }
+        world
+    }
+
+    /// The same without agents.
+    ///
+    /// # Panics
+    /// If something does not come up, with its log.
+    pub fn without_agents(partitions: &[&str], pipeline: &str) -> World {
+        let dir = tempfile::Builder::new().prefix("garrison-").tempdir().expect("a folder");
+        let mut site = ok(Site::new(dir.path(), &program(), partitions));
+        let inventories: Vec<(String, String)> = partitions
+            .iter()
+            .map(|it| {
+                (format!("partitions/{it}.yaml"), format!("partition: {it}\ndevices: {{}}\n"))
+            })
+            .collect();
+        let mut files = vec![(".garrison/deploy.yaml", pipeline)];
+        files.extend(inventories.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+        ok(site.commit(&files));
+        ok(site.start_coordinator());
+        World { site, dir }
+    }
+
+    /// Runs `garrison` with these arguments on the coordinator's host.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn garrison(&self, arguments: &[&str]) -> Said {
+        let data = self.site.data();
+        let output = Command::new(program()).arg("--data").arg(data).args(arguments).output();
+        Said::from(output.expect("the binary starts"))
+    }
+
+    /// Starts `garrison` with these arguments and does not wait for it.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn spawn(&self, arguments: &[&str]) -> std::process::Child {
+        let mut command = Command::new(program());
+        command.arg("--data").arg(self.site.data()).args(arguments);
+        command.stdout(std::process::Stdio::piped()).spawn().expect("the binary starts")
+    }
+
+    /// Triggers the pipeline `deploy` and returns its run once it exists.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn trigger(&self) -> u64 {
+        let said = self.garrison(&["trigger", "deploy", "--repository", "infra", "-o", "json"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        said.json()["id"].as_u64().expect("a run has a number")
+    }
+
+    /// Waits for a run's end and returns what `show` says of it.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn finished(&self, run: u64) -> serde_json::Value {
+        self.run_when(run, "end", |detail| !detail["finished_us"].is_null())
+    }
+
+    /// Waits until a run is as wanted and returns what `show` says of it.
+    ///
+    /// # Panics
+    /// If it never is.
+    pub fn run_when(
+        &self,
+        run: u64,
+        wanted: &str,
+        is: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let mut last = String::new();
+        let path = format!("/api/v1/runs/{run}");
+        let found = garrison::site::wait(&format!("run {run} to {wanted}"), || {
+            let detail: serde_json::Value = self.site.client().ok()?.get(&path).ok()?;
+            last = format!("{detail:#}");
+            is(&detail).then_some(detail)
+        });
+        found.unwrap_or_else(|failure| panic!("{failure}; it is {last}\n{}", self.logs()))
+    }
+
+    /// The logs of all processes, for a failed test's message.
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        let entries = std::fs::read_dir(self.dir.path()).into_iter().flatten().flatten();
+        for entry in entries.filter(|it| it.path().extension().is_some_and(|it| it == "log")) {
+            let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            text.push_str(&format!("--- {}\n{log}", entry.path().display()));
+        }
+        text
+    }
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    /// Its exit status.
+    pub code: i32,
+    /// On standard output.
+    pub out: String,
+    /// On standard error.
+    pub err: String,
+}
+
+impl Said {
+    /// Its output as JSON.
+    ///
+    /// # Panics
+    /// If it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Said {
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// The value, or a panic with the failure's words.
+///
+/// # Panics
+/// If there is none.
+pub fn ok<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}

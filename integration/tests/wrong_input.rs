@@ -1,0 +1,380 @@
+//! Wrong input gets a clear error, and leaves nothing half-made.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use garrison::site::{OPEN_POLICY, wait};
+use integration::{Said, World, ok, program};
+use proto::v1::agent_message::Kind as Up;
+use proto::v1::coordinator_message::Kind as Down;
+use proto::v1::link_client::LinkClient;
+use proto::v1::{AgentMessage, AttemptState, Hello, LogMessage, attempt_state};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+const PIPELINE: &str = "on: { manual: {} }\npartitions: [fra]\njobs:\n  wait:\n    process: {}\n    \
+                        run: sleep 600\n";
+
+/// Runs an agent of a site until it ends by itself.
+fn agent_ends(world: &World, partition: &str, token: &str) -> Said {
+    let dir = world.site.agent_dir(partition, "other");
+    fs::create_dir_all(&dir).unwrap();
+    let template =
+        fs::read_to_string(world.site.dir().join("agent-fra-mgmt01/agent.toml")).unwrap();
+    fs::write(
+        dir.join("agent.toml"),
+        template.replace("agent-fra-mgmt01", &format!("agent-{partition}-other")),
+    )
+    .unwrap();
+    fs::write(dir.join("policy.toml"), OPEN_POLICY).unwrap();
+    fs::write(dir.join("token"), token).unwrap();
+    let mut command = Command::new(program());
+    command.arg("agent").arg("-c").arg(dir.join("agent.toml"));
+    command.arg("--join-token-file").arg(dir.join("token"));
+    command.output().unwrap().into()
+}
+
+#[test]
+fn a_join_token_is_good_once_for_a_short_time_and_for_its_own_coordinator() {
+    let world = World::start(&["fra"], PIPELINE);
+    let used =
+        fs::read_to_string(world.site.agent_dir("fra", "mgmt01").join("join-token")).unwrap();
+    let said = agent_ends(&world, "fra", &used);
+    assert!(said.err.contains("this join token was used already"), "{said:?}");
+
+    let arguments =
+        ["agents", "token", "--partition", "fra", "--name", "other", "--ttl", "1s", "-o", "json"];
+    let token = world.garrison(&arguments).json();
+    let expired = UNIX_EPOCH + Duration::from_micros(token["expires_us"].as_u64().unwrap());
+    ok(wait("the token to expire", || (SystemTime::now() > expired).then_some(())));
+    let said = agent_ends(&world, "fra", token["token"].as_str().unwrap());
+    assert!(said.err.contains("this join token has expired"), "{said:?}");
+
+    let other = World::without_agents(&["fra"], PIPELINE);
+    let foreign = ok(other.site.join_token("fra", "other"));
+    let said = agent_ends(&world, "fra", &foreign);
+    assert!(said.err.contains("not the coordinator that made this token"), "{said:?}");
+
+    let said = agent_ends(&world, "fra", "not a token");
+    assert!(said.err.contains("this is no join token"), "{said:?}");
+    assert_ne!(said.code, 0);
+}
+
+#[test]
+fn a_partition_that_is_not_configured_admits_nobody() {
+    let world = World::without_agents(&["fra"], PIPELINE);
+    let said = world.garrison(&["agents", "token", "--partition", "muc", "--name", "a"]);
+    assert_eq!(said.code, 4);
+    assert!(
+        said.err.contains("partition 'muc' is not in the coordinator's configuration"),
+        "{said:?}"
+    );
+}
+
+/// A channel to a site's coordinator with the identity of one of its agents, or with none.
+async fn channel(world: &World, agent: Option<(&str, &str)>) -> Channel {
+    let own = agent.unwrap_or(("fra", "mgmt01"));
+    let folder = world.site.agent_dir(own.0, own.1);
+    let read = |file: &str| fs::read_to_string(folder.join("state/identity").join(file)).unwrap();
+    let config = fs::read_to_string(folder.join("agent.toml")).unwrap();
+    let url = config.split('"').nth(1).unwrap().to_owned();
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read("ca.pem")));
+    if agent.is_some() {
+        tls = tls.identity(Identity::from_pem(read("agent.pem"), read("agent.key")));
+    }
+    Endpoint::from_shared(url).unwrap().tls_config(tls).unwrap().connect().await.unwrap()
+}
+
+fn hello(protocol: u32) -> AgentMessage {
+    let hello = Hello {
+        protocol,
+        instance: "00000000-0000-0000-0000-000000000001".into(),
+        version: "test".into(),
+        boot_id: "test".into(),
+        capacity: 1,
+        attempts: vec![],
+    };
+    AgentMessage { kind: Some(Up::Hello(hello)) }
+}
+
+fn provider() {
+    coordinator::tls::install_provider();
+}
+
+#[tokio::test]
+async fn an_unknown_protocol_is_refused_in_words() {
+    provider();
+    let mut world = World::start(&["fra"], PIPELINE);
+    ok(world.site.stop_agent("fra", "mgmt01"));
+    let mut client = LinkClient::new(channel(&world, Some(("fra", "mgmt01"))).await);
+    let messages = tokio_stream::once(hello(7));
+    let mut down = client.control(messages).await.unwrap().into_inner();
+    let Some(Down::Refused(reason)) = down.message().await.unwrap().unwrap().kind else {
+        panic!("it was not refused");
+    };
+    let wanted = "the agent speaks protocol 7, this coordinator 1: upgrade the coordinator";
+    assert_eq!(reason, wanted);
+}
+
+#[tokio::test]
+async fn nobody_without_a_certificate_gets_a_link() {
+    provider();
+    let world = World::start(&["fra"], PIPELINE);
+    let mut client = LinkClient::new(channel(&world, None).await);
+    let status = client.control(tokio_stream::once(hello(1))).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+    assert!(status.message().contains("needs an agent's certificate"), "{status}");
+}
+
+#[tokio::test]
+async fn a_second_session_of_one_certificate_is_refused() {
+    provider();
+    let world = World::start(&["fra"], PIPELINE);
+    let mut client = LinkClient::new(channel(&world, Some(("fra", "mgmt01"))).await);
+    let mut down = client.control(tokio_stream::once(hello(1))).await.unwrap().into_inner();
+    let Some(Down::Refused(reason)) = down.message().await.unwrap().unwrap().kind else {
+        panic!("it was not refused");
+    };
+    assert!(reason.contains("two hosts must not share one certificate"), "{reason}");
+}
+
+#[tokio::test]
+async fn another_partitions_agent_can_neither_report_on_an_attempt_nor_write_its_log() {
+    provider();
+    let mut world = World::start(&["fra", "muc"], PIPELINE);
+    let run = world.trigger();
+    world.run_when(run, "run", |it| it["jobs"][0]["attempts"][0]["status"] == "running");
+    ok(world.site.stop_agent("muc", "mgmt01"));
+
+    let mut client = LinkClient::new(channel(&world, Some(("muc", "mgmt01"))).await);
+    let verdict = serde_json::json!({
+        "outcome": { "kind": "succeeded" }, "started_us": 1, "finished_us": 2,
+        "log": { "length": 0, "sha256": "" },
+    });
+    let finished = attempt_state::State::Finished(verdict.to_string().into_bytes().into());
+    let state = AttemptState { attempt: "1.0.1".into(), state: Some(finished) };
+    let report = AgentMessage { kind: Some(Up::State(state)) };
+    let (sender, messages) = tokio::sync::mpsc::channel(4);
+    sender.send(hello(1)).await.unwrap();
+    sender.send(report).await.unwrap();
+    let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
+    let mut down = client.control(messages).await.unwrap().into_inner();
+    assert!(matches!(down.message().await.unwrap().unwrap().kind, Some(Down::Welcome(_))));
+    // It hears what it would hear of any attempt that is none of its own.
+    let answer = down.message().await.unwrap().unwrap().kind;
+    assert!(matches!(answer, Some(Down::Acknowledge(_) | Down::Forget(_))), "{answer:?}");
+
+    let log = LogMessage { attempt: "1.0.1".into(), ..LogMessage::default() };
+    let mut acks = client.logs(tokio_stream::once(log)).await.unwrap().into_inner();
+    let status = acks.message().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::PermissionDenied, "{status}");
+
+    let shown = world.garrison(&["show", "1", "-o", "json"]).json();
+    assert_eq!(shown["jobs"][0]["attempts"][0]["status"], "running");
+}
+
+#[test]
+fn an_agent_of_another_authority_gets_no_link() {
+    let mut one = World::start(&["fra"], PIPELINE);
+    let other = World::start(&["fra"], PIPELINE);
+    ok(one.site.stop_agent("fra", "mgmt01"));
+    let config = |world: &World| world.site.agent_dir("fra", "mgmt01").join("agent.toml");
+    let read = |world: &World| fs::read_to_string(config(world)).unwrap();
+    let address = |text: &str| text.split('"').nth(1).unwrap().to_owned();
+    let moved = read(&one).replace(&address(&read(&one)), &address(&read(&other)));
+    fs::write(config(&one), moved).unwrap();
+    ok(one.site.launch_agent("fra", "mgmt01"));
+    let log = one.site.dir().join("agent-fra-mgmt01.log");
+    ok(wait("the agent to say why", || {
+        fs::read_to_string(&log).unwrap().contains("is not this agent's coordinator").then_some(())
+    }));
+}
+
+#[test]
+fn a_revoked_agent_is_cut_off_and_stays_out() {
+    let world = World::start(&["fra"], PIPELINE);
+    let said = world.garrison(&["agents", "revoke", "fra/mgmt01"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let log = world.site.dir().join("agent-fra-mgmt01.log");
+    ok(wait("the agent to say why", || {
+        fs::read_to_string(&log).unwrap().contains("was revoked").then_some(())
+    }));
+    let agents = world.garrison(&["agents", "list", "-o", "json"]).json();
+    assert_eq!(agents[0]["status"], "revoked");
+}
+
+#[test]
+fn a_token_does_what_its_role_and_partitions_allow_and_no_more() {
+    let world = World::start(&["fra", "muc"], PIPELINE);
+    let url = fs::read_to_string(world.site.data().join("local-admin.json")).unwrap();
+    let url: serde_json::Value = serde_json::from_str(&url).unwrap();
+    let with = |token: &str, arguments: &[&str]| -> Said {
+        let mut command = Command::new(program());
+        command.env("GARRISON_URL", url["url"].as_str().unwrap()).env("GARRISON_TOKEN", token);
+        command.args(arguments).output().unwrap().into()
+    };
+    let create = |name: &str, more: &[&str]| {
+        let arguments = [&["tokens", "create", name], more].concat();
+        world.garrison(&arguments).out.trim().to_owned()
+    };
+    let trigger = ["trigger", "deploy", "-r", "infra"];
+
+    let said = with("nonsense", &["runs"]);
+    assert!(said.code == 4 && said.err.contains("this token is not known here"), "{said:?}");
+
+    let viewer = create("viewer", &[]);
+    assert_eq!(with(&viewer, &["runs"]).code, 0);
+    let said = with(&viewer, &trigger);
+    assert!(said.code == 4 && said.err.contains("triggering needs edit"), "{said:?}");
+
+    let elsewhere = create("elsewhere", &["--role", "edit", "--partition", "muc"]);
+    let said = with(&elsewhere, &trigger);
+    assert!(
+        said.err.contains("deploying in partition fra needs edit; elsewhere lacks it"),
+        "{said:?}"
+    );
+
+    let editor = create("editor", &["--role", "edit", "--partition", "fra"]);
+    assert_eq!(with(&editor, &trigger).code, 0);
+    let runs = with(&editor, &["runs", "-o", "json"]).json();
+    assert_eq!(runs[0]["actor"], "editor");
+    assert_eq!(with(&elsewhere, &["runs", "-o", "json"]).json(), serde_json::json!([]));
+    assert_eq!(with(&elsewhere, &["show", "1"]).code, 4);
+
+    world.garrison(&["tokens", "revoke", "editor"]);
+    let said = with(&editor, &["runs"]);
+    assert!(said.code == 4 && said.err.contains("token 'editor' was revoked"), "{said:?}");
+}
+
+#[test]
+fn a_pipeline_with_mistakes_is_a_run_that_shows_all_of_them() {
+    let text =
+        "on: { manual: {} }\npartitions: [fra, nowhere]\njobs:\n  a:\n    procss: {}\n    run: x\n";
+    let world = World::without_agents(&["fra"], text);
+    let said = world.garrison(&["trigger", "deploy", "-r", "infra", "--follow"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    for part in
+        ["unknown key `procss`", ".garrison/deploy.yaml:5:5", "nowhere", "did you mean `process`?"]
+    {
+        assert!(said.out.contains(part), "{part} in {}", said.out);
+    }
+}
+
+#[test]
+fn what_does_not_exist_is_named() {
+    let world = World::without_agents(&["fra"], PIPELINE);
+    let said = world.garrison(&["trigger", "dploy", "-r", "infra"]);
+    assert!(
+        said.err.contains("no pipeline 'dploy'") && said.err.contains("there are deploy"),
+        "{said:?}"
+    );
+    let said = world.garrison(&["trigger", "deploy", "-r", "infra", "--ref", "nope"]);
+    assert!(said.err.contains("there is no refs/heads/nope"), "{said:?}");
+    let said = world.garrison(&["trigger", "deploy", "-r", "other"]);
+    assert!(said.err.contains("repository 'other' is not in"), "{said:?}");
+    for arguments in [["show", "7"], ["cancel", "7"], ["retry", "7"], ["logs", "7.0.1"]] {
+        let said = world.garrison(&arguments);
+        assert!(said.code == 4 && said.err.contains("there is no"), "{arguments:?} {said:?}");
+    }
+    let said = world.garrison(&["logs", "seven"]);
+    assert!(said.code == 2 && said.err.contains("is no run (17)"), "{said:?}");
+}
+
+#[test]
+fn a_port_or_a_directory_in_use_is_said() {
+    let world = World::without_agents(&["fra"], PIPELINE);
+    let config = fs::read_to_string(world.site.dir().join("coordinator.toml")).unwrap();
+    let second = world.site.dir().join("second.toml");
+    let run = || -> Said {
+        let mut command = Command::new(program());
+        command.arg("coordinator").arg("-c").arg(&second).output().unwrap().into()
+    };
+    fs::write(&second, &config).unwrap();
+    let said = run();
+    assert!(said.code == 1 && said.err.contains("already in use by pid"), "{said:?}");
+
+    let admin = fs::read_to_string(world.site.data().join("local-admin.json")).unwrap();
+    let admin: serde_json::Value = serde_json::from_str(&admin).unwrap();
+    let address = admin["url"].as_str().unwrap().trim_start_matches("http://");
+    let config = config.replace("/coordinator\"", "/second\"");
+    let config = config
+        .replace("[http]\nlisten = \"127.0.0.1:0\"", &format!("[http]\nlisten = \"{address}\""));
+    fs::write(&second, config).unwrap();
+    let said = run();
+    assert!(
+        said.code == 1 && said.err.contains(&format!("cannot listen on {address}")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_wrong_configuration_is_told_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("coordinator.toml");
+    fs::write(&path, "data = '/d'\n[agents]\nlisten = '0.0.0.0:1'\nnames = []\n[htp]\n").unwrap();
+    let mut command = Command::new(program());
+    let said: Said = command.arg("coordinator").arg("-c").arg(&path).output().unwrap().into();
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("line 5") && said.err.contains("htp"), "{said:?}");
+}
+
+#[test]
+fn the_example_configurations_are_right() {
+    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    for service in ["coordinator", "agent"] {
+        let config = deploy.join(format!("{service}.toml"));
+        let mut command = Command::new(program());
+        let said: Said =
+            command.arg(service).arg("--check").arg("-c").arg(config).output().unwrap().into();
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+}
+
+/// A file system of its own, gone with this.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> SmallDisk {
+        let dir = tempfile::tempdir().unwrap();
+        let option = format!("size={size}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &option, "tmpfs"])
+            .arg(dir.path())
+            .status();
+        assert!(mounted.unwrap().success(), "mounting a tmpfs needs root");
+        SmallDisk(dir)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_work_goes_on_when_there_is_room() {
+    let disk = SmallDisk::mount("400m");
+    let mut world = World::without_agents(&["fra"], PIPELINE);
+    ok(world.site.stop_coordinator());
+    let config = world.site.data();
+    fs::remove_dir_all(&config).unwrap();
+    std::os::unix::fs::symlink(disk.0.path(), &config).unwrap();
+    ok(world.site.start_coordinator());
+    let ballast = disk.0.path().join("ballast");
+    let free = nix::sys::statvfs::statvfs(disk.0.path()).unwrap();
+    let size = free.blocks_available() * free.fragment_size() - (16 << 20);
+    let file = fs::File::create(&ballast).unwrap();
+    nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), 0, size as i64).unwrap();
+    let said = world.garrison(&["trigger", "deploy", "-r", "infra"]);
+    assert_eq!(said.code, 5, "{said:?}");
+    assert!(said.err.contains("no space is left"), "{said:?}");
+    // What is open still takes its room.
+    drop(file);
+    fs::remove_file(&ballast).unwrap();
+    let said = world.garrison(&["trigger", "deploy", "-r", "infra"]);
+    assert_eq!(said.code, 0, "{said:?}\n{}", world.logs());
+    drop(world);
+}
