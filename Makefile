@@ -22,7 +22,8 @@ lint: ## Format, clippy, licences and sources, documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 bench: ## Benchmarks, one JSON line a figure (NAME=... for one of them)
-	$(CARGO) run --release --package integration --bin bench -- $(NAME)
+	@$(CARGO) build --quiet --release --workspace --bin garrison
+	@$(CARGO) bench --quiet --workspace --bench garrison -- $(NAME)
 
 sim: ## Random events against the cores' invariants (SEEDS=n)
 	PROPTEST_CASES=$(or $(SEEDS),10000) $(CARGO) test --release --package coordinator-core --package agent-core

@@ -95,6 +95,40 @@ fn an_agent_that_was_installed_anew_has_lost_its_attempts() {
 }
 
 #[test]
+fn an_order_that_another_instance_may_have_had_is_lost_and_not_sent_again() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.drop_messages("fra/mgmt01");
+    world.trigger("delivery-1", deploy(&["fra"]));
+    world.disconnect("fra/mgmt01");
+    world.reinstall("fra/mgmt01");
+    world.connect("fra/mgmt01");
+    assert_eq!(world.job("1.0"), "lost");
+}
+
+#[test]
+fn a_report_by_a_session_that_is_over_counts_for_nothing() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.trigger("delivery-1", deploy(&["fra"]));
+    world.start("fra/mgmt01");
+    world.disconnect("fra/mgmt01");
+    world.report_late("fra/mgmt01", "1.0.1", Outcome::Succeeded);
+    assert_eq!(world.job("1.0"), "active");
+}
+
+#[test]
+fn an_agent_has_no_say_about_anothers_attempt() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.join("muc/mgmt01", 1);
+    world.trigger("delivery-1", deploy(&["fra"]));
+    world.start("fra/mgmt01");
+    world.report_late("muc/mgmt01", "1.0.1", Outcome::Succeeded);
+    assert_eq!(world.job("1.0"), "active");
+}
+
+#[test]
 fn a_cancel_reaches_a_running_job_even_when_its_agent_was_away() {
     let mut world = World::new();
     world.join("fra/mgmt01", 1);

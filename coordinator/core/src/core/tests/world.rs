@@ -375,14 +375,16 @@ impl World {
         let running = |it: &Progress| matches!(it, Progress::Running { .. });
         let Some(attempt) = self.find(agent, running) else { return };
         self.line(&format!("{agent} ends {attempt}: {outcome}"));
-        let verdict = Verdict {
-            outcome,
-            started_us: Some(5),
-            finished_us: 6,
-            log: LogEnd { length: 0, sha256: String::new() },
-            artifacts: vec![],
-        };
-        self.report(agent, attempt, Progress::Finished(Box::new(verdict)));
+        self.report(agent, attempt, finished(outcome));
+    }
+
+    /// The agent's latest session, open or not, reports an end that the agent does not know of.
+    pub(super) fn report_late(&mut self, agent: &str, attempt: &str, outcome: Outcome) {
+        let host = &self.hosts[&key(agent)];
+        let session = host.session.unwrap_or(SessionId(self.sessions));
+        let (agent, attempt) = (key(agent), attempt.parse().unwrap());
+        let progress = finished(outcome);
+        self.happens(&Event::AttemptReported { agent, session, attempt, progress });
     }
 
     pub(super) fn end_cancelled(&mut self, agent: &str) {
@@ -426,6 +428,16 @@ impl World {
     pub(super) fn remembered(&self) -> State {
         State::load(self.store.snapshot())
     }
+}
+
+fn finished(outcome: Outcome) -> Progress {
+    Progress::Finished(Box::new(Verdict {
+        outcome,
+        started_us: Some(5),
+        finished_us: 6,
+        log: LogEnd { length: 0, sha256: String::new() },
+        artifacts: vec![],
+    }))
 }
 
 fn hello(agent: &str, session: SessionId, host: &Host) -> Event {

@@ -1,0 +1,159 @@
+//! Benchmarks of the whole system with real processes: one JSON line a figure on standard output.
+//!
+//! `make bench NAME=dispatch` runs one of them, `make bench` all.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use garrison::client::Client;
+use garrison::site::{OPEN_POLICY, Site, wait};
+use integration::{ok, program};
+use serde_json::{Value, json};
+
+/// A benchmark's name, and what it does.
+const BENCHES: [(&str, fn()); 3] =
+    [("dispatch", dispatch), ("throughput", throughput), ("idle", idle)];
+
+fn main() {
+    coordinator::tls::install_provider();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
+    if let [stamp, file] = &arguments[..]
+        && stamp == "stamp"
+    {
+        return fs::write(file, now_us().to_string()).unwrap();
+    }
+    let known = |name: &String| BENCHES.iter().any(|(known, _)| known == name);
+    if let Some(unknown) = arguments.iter().find(|name| !known(name)) {
+        panic!("there is no benchmark '{unknown}'");
+    }
+    for (name, bench) in BENCHES {
+        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
+            bench();
+        }
+    }
+}
+
+/// Trigger answered → the job's program runs, by its own clock.
+fn dispatch() {
+    const RUNS: usize = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let stamp = dir.path().join("stamp");
+    let own = std::env::current_exe().unwrap();
+    let jobs = format!(
+        "  only: {{ process: {{}}, run: '{} stamp {}' }}\n",
+        own.display(),
+        stamp.display()
+    );
+    let site = site(dir.path(), &jobs, 4);
+    let client = ok(site.client());
+    let mut latencies = Vec::with_capacity(RUNS);
+    for _ in 0..RUNS {
+        let _ = fs::remove_file(&stamp);
+        trigger(&client);
+        let answered = now_us();
+        let read = || fs::read_to_string(&stamp).ok()?.parse::<u64>().ok();
+        let started = ok(wait("the job to start", read));
+        latencies.push((started as f64 - answered as f64) / 1000.0);
+        ok(wait("the run's end", || is_done(&client).then_some(())));
+    }
+    latencies.sort_by(f64::total_cmp);
+    figure("dispatch", "p50_ms", "ms", percentile(&latencies, 0.50), &latencies);
+    figure("dispatch", "p99_ms", "ms", percentile(&latencies, 0.99), &latencies);
+}
+
+/// No-op process jobs per second, from trigger to the last verdict.
+fn throughput() {
+    const JOBS: usize = 1000;
+    let mut rates = Vec::new();
+    for _ in 0..3 {
+        let dir = tempfile::tempdir().unwrap();
+        let jobs: String =
+            (0..JOBS).map(|n| format!("  j{n}: {{ process: {{}}, run: 'true' }}\n")).collect();
+        let site = site(dir.path(), &jobs, 8);
+        let client = ok(site.client());
+        let start = Instant::now();
+        trigger(&client);
+        while !is_done(&client) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        rates.push(JOBS as f64 / start.elapsed().as_secs_f64());
+    }
+    rates.sort_by(f64::total_cmp);
+    figure("throughput", "jobs_per_s", "1/s", percentile(&rates, 0.5), &rates);
+}
+
+/// Memory and CPU of an agent and a coordinator that do nothing.
+fn idle() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(dir.path(), "  only: { process: {}, run: 'true' }\n", 4);
+    let window = Duration::from_secs(10);
+    for (who, pid) in [
+        ("agent", site.agent_pid("fra", "mgmt01").unwrap()),
+        ("coordinator", site.coordinator_pid().unwrap()),
+    ] {
+        let before = cpu_ticks(pid);
+        std::thread::sleep(window);
+        // Ticks are hundredths of a second on Linux.
+        let used = (cpu_ticks(pid) - before) as f64 / window.as_secs_f64();
+        let rss = rss_mb(pid);
+        figure("idle", &format!("{who}_rss_mb"), "MB", rss, &[rss]);
+        figure("idle", &format!("{who}_cpu_pct"), "%", used, &[used]);
+    }
+}
+
+/// A site with one agent whose pipeline has these jobs.
+fn site(dir: &Path, jobs: &str, capacity: u32) -> Site {
+    let pipeline = format!("on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n{jobs}");
+    let mut site = ok(Site::new(&dir.join("site"), &program(), &["fra"]));
+    let inventory = "partition: fra\ndevices: {}\n";
+    let files = [(".garrison/bench.yaml", pipeline.as_str()), ("partitions/fra.yaml", inventory)];
+    ok(site.commit(&files));
+    ok(site.start_coordinator());
+    ok(site.add_agent("fra", "mgmt01", capacity, OPEN_POLICY));
+    site
+}
+
+fn trigger(client: &Client) {
+    let request = json!({ "repository": "infra", "pipeline": "bench", "reference": "main" });
+    let _: Value = ok(client.post("/api/v1/triggers", &request));
+}
+
+/// Whether the newest run has ended.
+fn is_done(client: &Client) -> bool {
+    let runs: Value = ok(client.get("/api/v1/runs?limit=1"));
+    !runs[0]["finished_us"].is_null()
+}
+
+fn now_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64
+}
+
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The name in parentheses may hold blanks.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn rss_mb(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+fn percentile(sorted: &[f64], part: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * part).round() as usize]
+}
+
+#[allow(clippy::print_stdout, reason = "figures go to standard output")]
+fn figure(bench: &str, metric: &str, unit: &str, ours: f64, sorted: &[f64]) {
+    let figure = json!({
+        "bench": bench, "metric": metric, "unit": unit, "ours": ours,
+        "peer": null, "peer_name": null, "ratio": null, "n": sorted.len(),
+        "min": sorted[0], "median": percentile(sorted, 0.5), "max": sorted[sorted.len() - 1],
+    });
+    println!("{figure}");
+}
