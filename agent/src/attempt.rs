@@ -7,7 +7,7 @@
 //! | `log` | masked output; see [`crate::spool`] |
 //! | `lock` | locked (flock) by the runner for as long as it lives |
 //! | `control` | the runner's socket |
-//! | `script` | what a process job runs |
+//! | `script` | what a process job or a container job runs |
 //! | `runner.err` | what the runner itself wrote to stderr |
 //! | `work/` | the job's working directory |
 //!

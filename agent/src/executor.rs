@@ -1,6 +1,7 @@
 //! Carrying out one job, by the means that its task names.
 
 mod process;
+pub mod docker;
 mod stop;
 
 use std::collections::BTreeMap;
@@ -16,14 +17,16 @@ use crate::attempt::state::{self, Note, Record, StateWriter};
 use crate::output::Output;
 use crate::processes;
 
+pub use docker::Docker;
 pub use process::Process;
-pub use stop::{Reason, Stop, Stopper};
+pub use stop::{Reason, Stop, Stopper, TimeLimit};
 
 /// A means by which jobs run. It lives in the runner, which carries out a single attempt on a
 /// runtime of one thread, and is called once.
 ///
 /// The contract:
-/// 1. Before it is called, `started` is durable, and the time limit runs. Nothing else was done.
+/// 1. Before it is called, `started` is durable, and the time limit runs; [`TimeLimit::restart`]
+///    gives the script all of it where preparing takes long. Nothing else was done.
 /// 2. It gives all output to [`Context::output`] as it comes, one call a read, and never waits for
 ///    anything but the local disk to do so. A failed write ends the job.
 /// 3. What somebody would need to end the job without it goes through [`Context::note`]: before the
@@ -53,6 +56,8 @@ pub struct Context {
     pub output: Output,
     /// Tells when to end the job.
     pub stop: Stop,
+    /// The clock of the job's time limit.
+    pub limit: TimeLimit,
     /// How long a job may take to end once it is asked to.
     pub grace: Duration,
     /// Where notes go.
@@ -70,10 +75,9 @@ impl Context {
 pub async fn run(order: &Order, context: &mut Context) -> Outcome {
     match &order.job.task {
         Task::Process => Process.run(order, context).await,
+        Task::Container(_) => Docker::new(docker::Address::from_env()).run(order, context).await,
         // Means that this build does not have; each gets an arm of its own.
-        Task::Container(_) | Task::Ssh(_) => {
-            Outcome::InfraError { reason: "not built into this agent yet".into() }
-        }
+        Task::Ssh(_) => Outcome::InfraError { reason: "not built into this agent yet".into() },
     }
 }
 

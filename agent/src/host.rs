@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::attempt::{self, Attempt, Condition};
+use crate::executor::docker;
 use crate::keeper::{Keeper, Start};
 use crate::policy::Policy;
 use crate::runner::bury::bury;
@@ -126,6 +127,7 @@ impl Host {
             cancels: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
+        host.tasks.spawn(docker::reap_regularly(host.settings.attempts.clone()));
         for attempt in held {
             host.keep(attempt, Start::Attach);
         }

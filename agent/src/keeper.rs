@@ -1,22 +1,27 @@
 //! The keeper of one attempt: has its runner started or found, and follows it to the verdict.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use agent_core::Event;
 use pipelines::outcome::{Outcome, Verdict};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::attempt::{Attempt, Condition};
 use crate::host;
 use crate::policy::Policy;
-use crate::runner::bury::bury;
+use crate::runner::bury::{self, bury};
 use crate::runner::handle::{self, Handle, Launcher};
 use crate::runner::handover::Handover;
 use crate::upload::Uploads;
 
 /// Runners in a row that may end before they start anything.
 const TRIES: u32 = 3;
+
+/// Between two tries to end a container whose engine does not answer.
+const BURY_AGAIN: Duration = Duration::from_secs(5);
 
 /// How a keeper begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,8 +126,21 @@ impl Keeper {
     }
 
     async fn bury(&self) -> Result<Verdict, String> {
-        warn!(attempt = %self.attempt.id(), "its runner died");
-        bury(&self.attempt).await.map_err(|error| error.to_string())
+        let id = self.attempt.id();
+        warn!(attempt = %id, "its runner died");
+        let mut waits = false;
+        loop {
+            match bury(&self.attempt).await {
+                Err(error @ bury::Error::Container { .. }) => {
+                    if !waits {
+                        warn!(attempt = %id, %error, "trying again until the engine answers");
+                    }
+                    waits = true;
+                    sleep(BURY_AGAIN).await;
+                }
+                buried => return buried.map_err(|error| error.to_string()),
+            }
+        }
     }
 
     fn conclude(&self, outcome: Outcome) -> Result<Verdict, String> {

@@ -19,14 +19,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use pipelines::order::{self, Order};
 use pipelines::outcome::{LogEnd, Outcome, Progress};
+use pipelines::plan::Task;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::attempt::state::{self, Record, StateWriter};
 use crate::attempt::{self, Attempt, Lock};
-use crate::executor::{self, Context, Reason, Stopper};
+use crate::executor::{self, Context, Reason, Stopper, TimeLimit, docker};
 use crate::mask::{self, Secrets};
 use crate::output::Output;
 use crate::processes::Owned;
@@ -174,16 +174,16 @@ impl Runner {
             self.length.subscribe(),
             stopper.clone(),
         ));
-        self.helpers.spawn(async move {
-            sleep(Duration::from_secs(order.job.timeout_s.into())).await;
-            stopper.stop(Reason::TimeLimit);
-        });
+        let (limit, clock) =
+            TimeLimit::new(Duration::from_secs(order.job.timeout_s.into()), stopper);
+        self.helpers.spawn(clock);
         let context = Context {
             dir: self.attempt.dir().to_owned(),
             workspace: self.attempt.work(),
             mark,
             output,
             stop,
+            limit,
             grace: self.options.grace,
             state,
         };
@@ -218,7 +218,7 @@ impl Runner {
         let run = AssertUnwindSafe(executor::run(order, &mut context)).catch_unwind();
         let outcome = match run.await {
             Ok(outcome) => outcome,
-            Err(_) => after_panic(&context).await,
+            Err(_) => after_panic(order, &context).await,
         };
         let (log, closed) = context.output.close();
         match closed {
@@ -229,10 +229,16 @@ impl Runner {
 }
 
 /// The panic's message went to stderr.
-async fn after_panic(context: &Context) -> Outcome {
-    let owned = Owned::marked(context.mark).and_descendants();
+async fn after_panic(order: &Order, context: &Context) -> Outcome {
     let reason = "the runner panicked; its runner.err says where".to_owned();
-    match owned.end(Duration::from_secs(5)).await {
+    let patience = Duration::from_secs(5);
+    if let Task::Container(_) = order.job.task
+        && let Err(error) =
+            docker::end(&docker::Address::from_env(), context.mark, &[], patience).await
+    {
+        return Outcome::Lost { reason: format!("{reason}; its container may still run: {error}") };
+    }
+    match Owned::marked(context.mark).and_descendants().end(patience).await {
         Ok(_) => Outcome::InfraError { reason },
         Err(error) => Outcome::Lost { reason: format!("{reason}; {error}") },
     }

@@ -9,8 +9,9 @@
 use std::fs;
 use std::future::pending;
 use std::io::{self, PipeWriter};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -69,7 +70,9 @@ enum Ending {
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("cannot write the script {0}: {1}; see that the agent's state directory is writable")]
+    #[error(
+        "cannot write the script to {0}: {1}; see that the agent's state directory is writable"
+    )]
     Script(String, io::Error),
     #[error("cannot start /bin/sh: {0}; see limits of processes, memory and open files")]
     Start(io::Error),
@@ -99,9 +102,8 @@ impl Executor for Process {
 
 impl Running {
     fn start(order: &Order, context: &Context) -> Result<Self, Error> {
-        let script = context.dir.join("script");
-        fs::write(&script, script_of(&order.job.run))
-            .map_err(|error| Error::Script(script.display().to_string(), error))?;
+        let script = write_script(&context.dir, &order.job.run)
+            .map_err(|error| Error::Script(context.dir.display().to_string(), error))?;
         set_child_subreaper(true).map_err(|error| Error::Start(error.into()))?;
         let children = signal(SignalKind::child()).map_err(Error::Start)?;
         // Before the start, so that nothing is left to fail behind it.
@@ -261,7 +263,7 @@ fn outcome(
 
 /// A script that failed while its end was requested did so because of that: a host that shuts down
 /// signals both.
-fn exited(exit: Result<(), Exit>, stop: Option<Reason>) -> Outcome {
+pub(super) fn exited(exit: Result<(), Exit>, stop: Option<Reason>) -> Outcome {
     match (exit, stop) {
         (Ok(()), _) => Outcome::Succeeded,
         (Err(_), Some(reason)) => reason.outcome(),
@@ -283,6 +285,15 @@ fn command(script: &Path, order: &Order, context: &Context) -> Command {
         .process_group(0)
         .stdin(Stdio::null());
     command
+}
+
+/// Writes the lines as one script into the attempt's directory `dir`. All may read it, since a
+/// container's user may be any; nobody else gets as far as the directory.
+pub(super) fn write_script(dir: &Path, lines: &[String]) -> io::Result<PathBuf> {
+    let script = dir.join("script");
+    fs::write(&script, script_of(lines))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o644))?;
+    Ok(script)
 }
 
 /// The lines as one script that shows each before it runs it.

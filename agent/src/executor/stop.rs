@@ -1,9 +1,11 @@
 //! The request to end a job before its end.
 
 use std::fmt;
+use std::time::Duration;
 
 use pipelines::outcome::Outcome;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 /// Why a job is to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,33 @@ pub struct Stopper(watch::Sender<Option<Reason>>);
 /// Sees the request.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<Option<Reason>>);
+
+/// The clock of a job's time limit.
+#[derive(Debug)]
+pub struct TimeLimit(watch::Sender<()>);
+
+impl TimeLimit {
+    /// A clock, and what must be polled for it: once `limit` has passed, that asks `stopper` to end
+    /// the job.
+    pub fn new(limit: Duration, stopper: Stopper) -> (Self, impl Future<Output = ()> + use<>) {
+        let (sender, mut restarts) = watch::channel(());
+        let run = async move {
+            loop {
+                tokio::select! {
+                    () = sleep(limit) => break,
+                    Ok(()) = restarts.changed() => {}
+                }
+            }
+            stopper.stop(Reason::TimeLimit);
+        };
+        (Self(sender), run)
+    }
+
+    /// Starts the clock again in full: the script begins only now.
+    pub fn restart(&self) {
+        self.0.send_replace(());
+    }
+}
 
 impl Stopper {
     /// A stopper and its other side, with no request yet.
@@ -86,6 +115,23 @@ impl fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_time_limit_counts_from_its_last_start() {
+        let (stopper, stop) = Stopper::new();
+        let (limit, mut clock) = {
+            let (limit, clock) = TimeLimit::new(Duration::from_millis(50), stopper);
+            (limit, Box::pin(clock))
+        };
+        for _ in 0..5 {
+            let waited = tokio::time::timeout(Duration::from_millis(20), &mut clock).await;
+            assert!(waited.is_err() && stop.now().is_none());
+            limit.restart();
+        }
+        drop(limit);
+        clock.await;
+        assert_eq!(stop.now(), Some(Reason::TimeLimit));
+    }
 
     #[tokio::test]
     async fn the_first_reason_stands() {

@@ -4,15 +4,18 @@
 
 use std::time::Duration;
 
+use pipelines::order::Order;
 use pipelines::outcome::{Outcome, Verdict};
+use pipelines::plan::Task;
 use proto::log::Stream;
 
 use crate::attempt::state::{Note, Started, State};
 use crate::attempt::{self, Attempt};
+use crate::executor::docker::{self, Address};
 use crate::processes::{self, Owned};
 use crate::{clock, spool};
 
-/// How long processes may take to end on SIGKILL.
+/// How long processes may take to end on SIGKILL, and the engine to end a container.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why an attempt could not be buried; it may be tried again.
@@ -29,6 +32,14 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// The engine cannot be asked, so nobody can say that its container is gone.
+    #[error("the container of attempt {id} may still run, so its verdict has to wait: {source}")]
+    Container {
+        /// The attempt.
+        id: pipelines::id::AttemptId,
+        /// Why it could not be ended.
+        source: docker::EngineError,
+    },
     /// The boot's id cannot be read.
     #[error("cannot read the boot's id: {0}")]
     Boot(std::io::Error),
@@ -38,6 +49,11 @@ pub enum Error {
 /// verdict `lost`; durable when it returns. One that has a verdict keeps it. Takes seconds if
 /// processes resist.
 pub async fn bury(attempt: &Attempt) -> Result<Verdict, Error> {
+    bury_with(attempt, &Address::from_env()).await
+}
+
+/// [`bury`] with the engine at `address`, if the job ran in a container.
+pub async fn bury_with(attempt: &Attempt, address: &Address) -> Result<Verdict, Error> {
     let id = attempt.id();
     let lock = attempt.lock()?.ok_or(attempt::Error::Alive(id))?;
     let state = attempt.state()?;
@@ -45,7 +61,7 @@ pub async fn bury(attempt: &Attempt) -> Result<Verdict, Error> {
         return Ok(verdict);
     }
     let Some(started) = &state.started else { return Err(attempt::Error::Unstarted(id).into()) };
-    let reason = end_left_overs(&state, started).await?;
+    let reason = end_left_overs(attempt, &state, started, address).await?;
     // Whole logs are read, which may be gigabytes.
     let path = attempt.log();
     let line = format!("{reason}; what it wrote last may be missing here\n");
@@ -61,9 +77,21 @@ pub async fn bury(attempt: &Attempt) -> Result<Verdict, Error> {
 }
 
 /// Ends what still runs of the job; says why it is lost.
-async fn end_left_overs(state: &State, started: &Started) -> Result<String, Error> {
+async fn end_left_overs(
+    attempt: &Attempt,
+    state: &State,
+    started: &Started,
+    address: &Address,
+) -> Result<String, Error> {
     if clock::boot_id().map_err(Error::Boot)? != started.boot_id {
         return Ok("host rebooted while the job ran".into());
+    }
+    if ran_in_container(attempt, state)? {
+        let ended = docker::end(address, state.mark, &containers(state), PATIENCE).await;
+        match ended.map_err(|source| Error::Container { id: attempt.id(), source })? {
+            0 => return Ok("runner died; no container of the job was left".into()),
+            _ => return Ok("runner died; the job's container was ended".into()),
+        }
     }
     Ok(match left_overs(state).end(PATIENCE).await {
         Ok(0) => "runner died; no process of the job was left".into(),
@@ -74,12 +102,27 @@ async fn end_left_overs(state: &State, started: &Started) -> Result<String, Erro
     })
 }
 
+/// There may be one also where none was noted yet.
+fn ran_in_container(attempt: &Attempt, state: &State) -> Result<bool, Error> {
+    let order = Order::from_bytes(&attempt.order()?);
+    Ok(order.is_ok_and(|order| matches!(order.job.task, Task::Container(_)))
+        || !containers(state).is_empty())
+}
+
+fn containers(state: &State) -> Vec<String> {
+    let ids = state.notes.iter().filter_map(|note| match note {
+        Note::Container { id } => Some(id.clone()),
+        Note::ProcessGroup { .. } | Note::RemoteGroup { .. } => None,
+    });
+    ids.collect()
+}
+
 fn left_overs(state: &State) -> Owned {
     let mut owned = Owned::marked(state.mark);
     for note in &state.notes {
         match note {
             Note::ProcessGroup { group, session } => owned = owned.and_group(*group, *session),
-            // Ended by those who know the engine and the device.
+            // Ended through the engine, and by those who know the device.
             Note::Container { .. } | Note::RemoteGroup { .. } => {}
         }
     }

@@ -30,6 +30,11 @@ impl Host {
         Self { root: tempfile::tempdir().unwrap(), next: 1.into() }
     }
 
+    /// Where its attempts are.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     /// An attempt that runs `lines` for at most a minute.
     pub(crate) fn attempt(&self, lines: &[&str]) -> Attempt {
         self.attempt_with(lines, |_| {})
@@ -55,7 +60,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        for attempt in Attempt::all(self.root.path()).unwrap_or_default() {
+        for attempt in Attempt::all(self.root()).unwrap_or_default() {
             for pid in runners(&attempt).into_iter().chain(marked(&attempt)) {
                 let _ = Command::new("kill").args(["-9", &pid.to_string()]).output();
             }

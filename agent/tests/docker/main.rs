@@ -1,0 +1,12 @@
+//! Jobs in containers of a real Docker engine: the one that listens where `DOCKER_HOST` says or on
+//! the usual socket, else a private `dockerd` that ends with the tests.
+
+#![allow(clippy::unwrap_used)]
+
+mod engine;
+#[path = "../runner/host.rs"]
+#[allow(dead_code)]
+mod host;
+mod jobs;
+mod limits;
+mod survival;
