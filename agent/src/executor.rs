@@ -2,6 +2,8 @@
 
 mod process;
 pub mod docker;
+mod script;
+pub(crate) mod ssh;
 mod stop;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use crate::processes;
 
 pub use docker::Docker;
 pub use process::Process;
+pub use ssh::Ssh;
 pub use stop::{Reason, Stop, Stopper, TimeLimit};
 
 /// A means by which jobs run. It lives in the runner, which carries out a single attempt on a
@@ -60,6 +63,8 @@ pub struct Context {
     pub limit: TimeLimit,
     /// How long a job may take to end once it is asked to.
     pub grace: Duration,
+    /// Private keys that log in to devices; see [`crate::policy::Policy::ssh_keys`].
+    pub ssh_keys: Vec<PathBuf>,
     /// Where notes go.
     pub state: StateWriter,
 }
@@ -76,8 +81,7 @@ pub async fn run(order: &Order, context: &mut Context) -> Outcome {
     match &order.job.task {
         Task::Process => Process.run(order, context).await,
         Task::Container(_) => Docker::new(docker::Address::from_env()).run(order, context).await,
-        // Means that this build does not have; each gets an arm of its own.
-        Task::Ssh(_) => Outcome::InfraError { reason: "not built into this agent yet".into() },
+        Task::Ssh(device) => Ssh(device).run(order, context).await,
     }
 }
 

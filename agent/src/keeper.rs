@@ -95,7 +95,8 @@ impl Keeper {
     async fn spawn(&self) -> Result<Handle, String> {
         let policy = Policy::load(self.policy.as_deref()).map_err(|error| error.to_string())?;
         let mask = policy.mask_values().map_err(|error| error.to_string())?;
-        let spawned = self.launcher.spawn(&self.attempt, &Handover::new(mask)).await;
+        let handover = Handover::new(mask).with_ssh_keys(policy.ssh_keys());
+        let spawned = self.launcher.spawn(&self.attempt, &handover).await;
         spawned.map_err(|error| error.to_string())
     }
 

@@ -16,6 +16,9 @@
 //! allow = true
 //! users = ["*"]
 //! devices = ["*"]
+//! keys = []               # private keys that log in: Ed25519 or ECDSA, without a passphrase;
+//!                         # absolute paths, tried in this order, such as
+//!                         # "/etc/garrison/keys/id_ed25519"; without one, no device is reached
 //!
 //! [mask]
 //! files = []              # their contents must never leave this host in output
@@ -102,7 +105,13 @@ struct SshRules {
     allow: bool,
     users: Vec<String>,
     devices: Vec<String>,
+    keys: Vec<AbsolutePath>,
 }
+
+/// A path that means the same in the agent and in a runner.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "PathBuf")]
+struct AbsolutePath(PathBuf);
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -152,6 +161,11 @@ impl Policy {
         self.rules.mask.files.iter().map(|path| Ok(read(path)?.trim().to_owned())).collect()
     }
 
+    /// Paths of the private keys that log in to devices, in the order in which they are tried.
+    pub fn ssh_keys(&self) -> Vec<PathBuf> {
+        self.rules.ssh.keys.iter().map(|AbsolutePath(path)| path.clone()).collect()
+    }
+
     fn check_process(&self, repository: &str) -> Result<(), Refusal> {
         let rules = &self.rules.process;
         self.require(rules.allow, "process.allow", "jobs may not run as processes of this host")?;
@@ -193,6 +207,11 @@ impl Policy {
             matches_any(&rules.devices, ssh.device.as_str()),
             "ssh.devices",
             &format!("device '{}' may not be reached from this host", ssh.device),
+        )?;
+        self.require(
+            !rules.keys.is_empty(),
+            "ssh.keys",
+            "no private key that logs in to devices is named",
         )
     }
 
@@ -225,7 +244,18 @@ impl Default for ContainerRules {
 
 impl Default for SshRules {
     fn default() -> Self {
-        Self { allow: true, users: any(), devices: any() }
+        Self { allow: true, users: any(), devices: any(), keys: Vec::new() }
+    }
+}
+
+impl TryFrom<PathBuf> for AbsolutePath {
+    type Error = String;
+
+    fn try_from(path: PathBuf) -> Result<Self, String> {
+        match path.is_absolute() {
+            true => Ok(Self(path)),
+            false => Err(format!("the path {} is not absolute", path.display())),
+        }
     }
 }
 
@@ -316,7 +346,7 @@ mod tests {
             rule(&policy, &container("alpine", Network::Host)),
             Some("container.host_network")
         );
-        assert_eq!(rule(&policy, &ssh("root", "leaf01")), None);
+        assert_eq!(rule(&policy, &ssh("root", "leaf01")), Some("ssh.keys"));
     }
 
     #[test]
@@ -331,6 +361,7 @@ mod tests {
             [ssh]
             users = ["deploy"]
             devices = ["leaf*"]
+            keys = ["/etc/garrison/keys/id_ed25519"]
             "#,
         );
         assert_eq!(rule(&policy, &order(Task::Process)), Some("process.repositories"));
@@ -357,6 +388,15 @@ mod tests {
         let error = error.to_string();
         assert!(error.starts_with("policy.toml: "), "{error}");
         assert!(error.contains("line 2") && error.contains("`allow`"), "{error}");
+    }
+
+    #[test]
+    fn keys_are_absolute_paths() {
+        let named = policy("[ssh]\nkeys = [\"/b\", \"/a\"]").ssh_keys();
+        assert_eq!(named, [Path::new("/b"), Path::new("/a")]);
+        let error = Policy::parse(Path::new("p"), "[ssh]\nkeys = [\"id\"]").unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("line 2") && error.contains("id is not absolute"), "{error}");
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl Runner {
             stop,
             limit,
             grace: self.options.grace,
+            ssh_keys: handover.ssh_keys.clone(),
             state,
         };
         Ok((order, context))
@@ -232,13 +233,23 @@ impl Runner {
 async fn after_panic(order: &Order, context: &Context) -> Outcome {
     let reason = "the runner panicked; its runner.err says where".to_owned();
     let patience = Duration::from_secs(5);
-    if let Task::Container(_) = order.job.task
-        && let Err(error) =
-            docker::end(&docker::Address::from_env(), context.mark, &[], patience).await
-    {
-        return Outcome::Lost { reason: format!("{reason}; its container may still run: {error}") };
+    let owned = Owned::marked(context.mark).and_descendants();
+    match &order.job.task {
+        Task::Process => {}
+        Task::Container(_) => {
+            let engine = docker::Address::from_env();
+            if let Err(error) = docker::end(&engine, context.mark, &[], patience).await {
+                let reason = format!("{reason}; its container may still run: {error}");
+                return Outcome::Lost { reason };
+            }
+        }
+        Task::Ssh(ssh) => {
+            let device = &ssh.device;
+            let reason = format!("{reason}; what it started on {device} may still run");
+            return Outcome::Lost { reason };
+        }
     }
-    match Owned::marked(context.mark).and_descendants().end(patience).await {
+    match owned.end(patience).await {
         Ok(_) => Outcome::InfraError { reason },
         Err(error) => Outcome::Lost { reason: format!("{reason}; {error}") },
     }

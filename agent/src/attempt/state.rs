@@ -260,6 +260,10 @@ mod tests {
                 Record::Noted { note: Note::Container { id: "c".into() } },
             ),
             (
+                r#"{"version":1,"kind":"noted","note":{"remote_group":{"group":8}}}"#,
+                Record::Noted { note: Note::RemoteGroup { group: 8 } },
+            ),
+            (
                 r#"{"version":1,"kind":"finished","verdict":{"outcome":{"kind":"timed_out"},"started_us":null,"finished_us":9,"log":{"length":0,"sha256":""}}}"#,
                 finished(Outcome::TimedOut),
             ),

@@ -6,12 +6,10 @@
 //! Invariant: this process is a subreaper and has no children but the job's, so it may wait for any
 //! child, and "no child is left" means that nothing descends from the job any more.
 
-use std::fs;
 use std::future::pending;
 use std::io::{self, PipeWriter};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -27,7 +25,7 @@ use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Context, Executor, Reason, environment};
+use super::{Context, Executor, Reason, environment, script};
 use crate::attempt::state::{self, Note};
 use crate::output::Output;
 use crate::processes::{self, Owned};
@@ -102,7 +100,7 @@ impl Executor for Process {
 
 impl Running {
     fn start(order: &Order, context: &Context) -> Result<Self, Error> {
-        let script = write_script(&context.dir, &order.job.run)
+        let script = script::write(&context.dir, &order.job.run)
             .map_err(|error| Error::Script(context.dir.display().to_string(), error))?;
         set_child_subreaper(true).map_err(|error| Error::Start(error.into()))?;
         let children = signal(SignalKind::child()).map_err(Error::Start)?;
@@ -287,27 +285,6 @@ fn command(script: &Path, order: &Order, context: &Context) -> Command {
     command
 }
 
-/// Writes the lines as one script into the attempt's directory `dir`. All may read it, since a
-/// container's user may be any; nobody else gets as far as the directory.
-pub(super) fn write_script(dir: &Path, lines: &[String]) -> io::Result<PathBuf> {
-    let script = dir.join("script");
-    fs::write(&script, script_of(lines))?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o644))?;
-    Ok(script)
-}
-
-/// The lines as one script that shows each before it runs it.
-fn script_of(lines: &[String]) -> String {
-    lines
-        .iter()
-        .map(|line| format!("printf '%s\\n' {}\n{line}\n", quoted(&format!("$ {line}"))))
-        .collect()
-}
-
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 fn pipe_pair() -> io::Result<(pipe::Receiver, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
     Ok((pipe::Receiver::from_owned_fd(reader.into())?, writer))
@@ -346,16 +323,6 @@ fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_script_shows_its_lines_as_they_are_written() {
-        let script = script_of(&["echo 'it''s' \"$HOME\" % \\n".into(), "true".into()]);
-        let out = Command::new("/bin/sh").args(["-e", "-c", &script]).env("HOME", "/h").output();
-        assert_eq!(
-            String::from_utf8(out.unwrap().stdout).unwrap(),
-            "$ echo 'it''s' \"$HOME\" % \\n\nits /h % n\n$ true\n"
-        );
-    }
 
     #[test]
     fn only_success_outweighs_a_request_to_stop() {

@@ -13,7 +13,7 @@ use crate::attempt::state::{Note, Started, State};
 use crate::attempt::{self, Attempt};
 use crate::executor::docker::{self, Address};
 use crate::processes::{self, Owned};
-use crate::{clock, spool};
+use crate::{clock, executor, spool};
 
 /// How long processes may take to end on SIGKILL, and the engine to end a container.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,7 +61,10 @@ pub async fn bury_with(attempt: &Attempt, address: &Address) -> Result<Verdict, 
         return Ok(verdict);
     }
     let Some(started) = &state.started else { return Err(attempt::Error::Unstarted(id).into()) };
-    let reason = end_left_overs(attempt, &state, started, address).await?;
+    let mut reason = end_left_overs(attempt, &state, started, address).await?;
+    if let Some(remote) = remote(attempt, &state) {
+        reason = format!("{reason}; {remote}");
+    }
     // Whole logs are read, which may be gigabytes.
     let path = attempt.log();
     let line = format!("{reason}; what it wrote last may be missing here\n");
@@ -117,12 +120,26 @@ fn containers(state: &State) -> Vec<String> {
     ids.collect()
 }
 
+/// What may run on a device. It is not ended from here, where its keys are not: the next attempt of
+/// the job finds and ends it first.
+fn remote(attempt: &Attempt, state: &State) -> Option<String> {
+    let group = state.notes.iter().find_map(|note| match note {
+        Note::RemoteGroup { group } => Some(*group),
+        Note::ProcessGroup { .. } | Note::Container { .. } => None,
+    })?;
+    let order = Order::from_bytes(&attempt.order().ok()?).ok()?;
+    match &order.job.task {
+        Task::Ssh(ssh) => Some(executor::ssh::may_run(group, &ssh.device)),
+        Task::Process | Task::Container(_) => None,
+    }
+}
+
 fn left_overs(state: &State) -> Owned {
     let mut owned = Owned::marked(state.mark);
     for note in &state.notes {
         match note {
             Note::ProcessGroup { group, session } => owned = owned.and_group(*group, *session),
-            // Ended through the engine, and by those who know the device.
+            // Ended by those who know the engine or the device.
             Note::Container { .. } | Note::RemoteGroup { .. } => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub struct Handover {
     pub version: u32,
     /// Values that must not come through in output.
     pub mask: Vec<String>,
+    /// Paths of private keys that log in to devices.
+    #[serde(default)]
+    pub ssh_keys: Vec<PathBuf>,
 }
 
 /// Why a runner did not start: it was not given all that it needs.
@@ -38,7 +42,13 @@ pub enum Error {
 impl Handover {
     /// A handover that asks to mask `mask`.
     pub fn new(mask: Vec<String>) -> Self {
-        Self { version: VERSION, mask }
+        Self { version: VERSION, mask, ssh_keys: Vec::new() }
+    }
+
+    /// The same with keys for devices.
+    #[must_use]
+    pub fn with_ssh_keys(self, ssh_keys: Vec<PathBuf>) -> Self {
+        Self { ssh_keys, ..self }
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -59,7 +69,11 @@ impl Handover {
 
 impl fmt::Debug for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handover {{ version: {}, mask: … }}", self.version)
+        write!(
+            f,
+            "Handover {{ version: {}, ssh_keys: {:?}, mask: … }}",
+            self.version, self.ssh_keys
+        )
     }
 }
 
@@ -69,12 +83,18 @@ mod tests {
 
     #[test]
     fn a_handover_that_was_cut_anywhere_is_none() {
-        let handover = Handover::new(vec!["hunter2".into()]);
+        let handover = Handover::new(vec!["hunter2".into()]).with_ssh_keys(vec!["/keys/id".into()]);
         let bytes = handover.to_bytes();
         assert_eq!(Handover::read(&bytes[..]).unwrap(), handover);
         for cut in 0..bytes.len() {
             assert!(matches!(Handover::read(&bytes[..cut]), Err(Error::Incomplete)), "{cut}");
         }
+    }
+
+    #[test]
+    fn a_handover_without_keys_is_read() {
+        let handover = Handover::read(&br#"{"version":1,"mask":[]}"#[..]).unwrap();
+        assert_eq!(handover, Handover::new(vec![]));
     }
 
     #[test]

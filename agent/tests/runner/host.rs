@@ -44,6 +44,10 @@ impl Host {
         let number = self.next.replace(self.next.get() + 1);
         let mut order = order(number, lines);
         change(&mut order.job);
+        self.create(&order)
+    }
+
+    pub(crate) fn create(&self, order: &Order) -> Attempt {
         Attempt::create(self.root.path(), order.attempt, &order.to_bytes()).unwrap()
     }
 
@@ -68,7 +72,8 @@ impl Drop for Host {
     }
 }
 
-fn order(number: u32, lines: &[&str]) -> Order {
+/// Attempt `number` of one and the same job.
+pub(crate) fn order(number: u32, lines: &[&str]) -> Order {
     Order {
         version: order::VERSION,
         attempt: RunId(17).job(3).attempt(number),
@@ -184,11 +189,11 @@ pub(crate) fn runners(attempt: &Attempt) -> Vec<i32> {
         .collect()
 }
 
-fn has(list: &[u8], wanted: &str) -> bool {
+pub(crate) fn has(list: &[u8], wanted: &str) -> bool {
     list.split(|byte| *byte == 0).any(|item| item == wanted.as_bytes())
 }
 
-fn processes(wanted: impl Fn(&Path) -> bool) -> Vec<i32> {
+pub(crate) fn processes(wanted: impl Fn(&Path) -> bool) -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     entries
         .filter(|entry| wanted(&entry.path()))

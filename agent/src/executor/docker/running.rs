@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::engine::{self, Engine, Frames};
 use super::{container, left};
 use crate::attempt::state::{self, Note};
-use crate::executor::{Context, Reason, process};
+use crate::executor::{Context, Reason, script};
 use follow::say;
 
 /// How long a container may take to end on SIGKILL, also one whose engine is just being restarted.
@@ -87,7 +87,7 @@ impl Running {
         container: &Container,
         context: &mut Context,
     ) -> Result<Self, Error> {
-        let script = process::write_script(&context.dir, &order.job.run).map_err(Error::Script)?;
+        let script = script::write(&context.dir, &order.job.run).map_err(Error::Script)?;
         let mut running = Self {
             engine,
             id: String::new(),

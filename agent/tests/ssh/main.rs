@@ -1,0 +1,12 @@
+//! Jobs on a device: runners as real processes, and a real sshd as the device.
+
+#![allow(clippy::unwrap_used)]
+
+mod connecting;
+mod device;
+mod ending;
+#[path = "../runner/host.rs"]
+#[allow(dead_code)]
+mod host;
+mod leftovers;
+mod output;
