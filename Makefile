@@ -13,7 +13,7 @@ demo: ## Builds, and shows a deployment from trigger to verdict on this machine
 
 test: needs ## Installs what the tests need where it is missing, and runs everything
 	$(CARGO) build --workspace --all-targets
-	$(CARGO) nextest run --workspace
+	deploy/with-docker-engine $(CARGO) nextest run --workspace
 
 lint: ## Format, clippy, licences and sources, documentation
 	$(CARGO) fmt --all --check

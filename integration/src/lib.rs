@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use agent::executor::docker::{Address, image};
 use garrison::site::{OPEN_POLICY, Site};
 use tempfile::TempDir;
 
@@ -17,6 +18,18 @@ pub fn program() -> PathBuf {
     let program = folder.join("garrison");
     assert!(program.exists(), "{} is missing: cargo build --workspace", program.display());
     program
+}
+
+/// An image of this host's shell, in the Docker engine that the agents use too.
+///
+/// # Panics
+/// If no engine answers.
+pub fn image() -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let made = runtime.expect("a runtime").block_on(image::from_host(&Address::from_env()));
+    made.unwrap_or_else(|error| {
+        panic!("{error}: run the tests by 'deploy/with-docker-engine cargo nextest run'")
+    })
 }
 
 /// A site with an agent `mgmt01` in each partition, and the folder that it lives in.

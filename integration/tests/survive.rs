@@ -4,55 +4,75 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use integration::{World, ok};
+use integration::{World, image, ok};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Counts its starts, prints 20,000 lines on the way, and waits for a word before it ends.
-fn pipeline(dir: &Path) -> String {
+/// By what means the job runs; `{}` in a job.
+fn task(kind: &str) -> String {
+    match kind {
+        "process" => "process: {}".to_owned(),
+        _ => format!("container: {{ image: \"{}\", pull: never, network: none }}", image()),
+    }
+}
+
+/// Says that it starts, prints 20,000 lines, and waits in the middle for a file in its working
+/// directory.
+fn pipeline(kind: &str) -> String {
+    let task = task(kind);
     format!(
-        "on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n  long:\n    process: {{}}\n    run: |\n      \
-         echo started >> {0}/starts\n      i=0\n      while [ $i -lt 20000 ]; do echo \"line $i\"; i=$((i+1)); \
-         [ $i -eq 10000 ] && until test -e {0}/go; do sleep 0.01; done; done\n      echo ended >> {0}/ends\n",
-        dir.display()
+        "on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n  long:\n    {task}\n    run: |\n      \
+         echo it starts\n      i=0\n      while [ $i -lt 20000 ]; do echo \"line $i\"; i=$((i+1)); \
+         if [ $i -eq 10000 ]; then until test -e go; do sleep 0.01; done; fi; done\n      \
+         echo it ends\n      touch end\n"
     )
 }
 
 struct Story {
     world: World,
-    dir: tempfile::TempDir,
     run: u64,
 }
 
 impl Story {
     /// A job that is in the middle of its work.
-    fn begin() -> Story {
-        let dir = tempfile::tempdir().unwrap();
-        let world = World::start(&["fra"], &pipeline(dir.path()));
+    fn begin(kind: &str) -> Story {
+        let world = World::start(&["fra"], &pipeline(kind));
         let run = world.trigger();
         world.run_when(run, "run", |it| it["jobs"][0]["attempts"][0]["status"] == "running");
-        Story { world, dir, run }
+        Story { world, run }
+    }
+
+    fn attempt(&self) -> PathBuf {
+        self.world.site.agent_dir("fra", "mgmt01").join("state/attempts/1.0.1")
     }
 
     fn go_on(&self) {
-        fs::write(self.dir.path().join("go"), "").unwrap();
+        fs::write(self.attempt().join("work/go"), "").unwrap();
+    }
+
+    fn wait_for_its_end(&self) {
+        let end = self.attempt().join("work/end");
+        ok(garrison::site::wait("the job's end", || end.exists().then_some(())));
+    }
+
+    fn kill_agent(&mut self) {
+        ok(self.world.site.kill_agent("fra", "mgmt01"));
     }
 
     fn check(&self) {
         let detail = self.world.finished(self.run);
         assert_eq!(detail["status"], "succeeded", "{detail:#}\n{}", self.world.logs());
         assert_eq!(detail["jobs"][0]["attempts"].as_array().unwrap().len(), 1);
-        for file in ["starts", "ends"] {
-            let text = fs::read_to_string(self.dir.path().join(file)).unwrap();
-            assert_eq!(text.lines().count(), 1, "{file}");
-        }
         let detail = self.world.run_when(self.run, "have its log", log_complete);
         let log = self.world.garrison(&["logs", "1.0.1"]).out;
         assert_eq!(log.len() as u64, detail["jobs"][0]["attempts"][0]["log_length"]);
+        for once in ["\nit starts\n", "\nit ends\n"] {
+            assert_eq!(log.matches(once).count(), 1, "{once:?}");
+        }
         let lines: String = (0..20000).map(|n| format!("line {n}\n")).collect();
-        let printed = &log[log.find("line 0\n").unwrap()..];
+        let printed = &log[log.find("\nline 0\n").unwrap() + 1..];
         assert_eq!(Sha256::digest(&printed[..lines.len()]), Sha256::digest(lines));
     }
 }
@@ -61,30 +81,26 @@ fn log_complete(detail: &Value) -> bool {
     detail["jobs"][0]["attempts"][0]["log_complete"] == true
 }
 
-#[test]
-fn a_job_outlives_the_coordinator() {
-    let mut story = Story::begin();
+fn outlives_the_coordinator(kind: &str) {
+    let mut story = Story::begin(kind);
     ok(story.world.site.kill_coordinator());
     ok(story.world.site.start_coordinator());
     story.go_on();
     story.check();
 }
 
-#[test]
-fn a_job_that_ends_while_the_coordinator_is_dead_is_heard_of_afterwards() {
-    let mut story = Story::begin();
+fn ends_while_the_coordinator_is_dead(kind: &str) {
+    let mut story = Story::begin(kind);
     ok(story.world.site.kill_coordinator());
     story.go_on();
-    let ends = story.dir.path().join("ends");
-    ok(garrison::site::wait("the job's end", || ends.exists().then_some(())));
+    story.wait_for_its_end();
     ok(story.world.site.start_coordinator());
     story.check();
 }
 
-#[test]
-fn a_job_outlives_its_agent() {
-    let mut story = Story::begin();
-    ok(story.world.site.kill_agent("fra", "mgmt01"));
+fn outlives_its_agent(kind: &str) {
+    let mut story = Story::begin(kind);
+    story.kill_agent();
     story.world.run_when(story.run, "be unknown", |it| {
         it["jobs"][0]["attempts"][0]["status"] == "unknown"
     });
@@ -93,22 +109,19 @@ fn a_job_outlives_its_agent() {
     story.check();
 }
 
-#[test]
-fn a_job_that_ends_while_its_agent_is_dead_is_heard_of_afterwards() {
-    let mut story = Story::begin();
-    ok(story.world.site.kill_agent("fra", "mgmt01"));
+fn ends_while_its_agent_is_dead(kind: &str) {
+    let mut story = Story::begin(kind);
+    story.kill_agent();
     story.go_on();
-    let ends = story.dir.path().join("ends");
-    ok(garrison::site::wait("the job's end", || ends.exists().then_some(())));
+    story.wait_for_its_end();
     ok(story.world.site.start_agent("fra", "mgmt01"));
     story.check();
 }
 
-#[test]
-fn a_job_outlives_both_dying_again_and_again() {
-    let mut story = Story::begin();
+fn outlives_both_dying_again_and_again(kind: &str) {
+    let mut story = Story::begin(kind);
     for _ in 0..3 {
-        ok(story.world.site.kill_agent("fra", "mgmt01"));
+        story.kill_agent();
         ok(story.world.site.kill_coordinator());
         ok(story.world.site.start_coordinator());
         ok(story.world.site.start_agent("fra", "mgmt01"));
@@ -117,15 +130,30 @@ fn a_job_outlives_both_dying_again_and_again() {
     story.check();
 }
 
-#[test]
-fn a_dead_runner_is_told_as_lost() {
-    let story = Story::begin();
-    let attempts = story.world.site.agent_dir("fra", "mgmt01").join("state/attempts/1.0.1");
-    kill_runner(&attempts);
+fn is_lost_with_its_runner(kind: &str) {
+    let story = Story::begin(kind);
+    let end = story.attempt().join("work/end");
+    kill_runner(&story.attempt());
     let detail = story.world.finished(story.run);
     assert_eq!(detail["jobs"][0]["status"], "lost", "{detail:#}");
-    assert!(!story.dir.path().join("ends").exists());
+    assert!(!end.exists());
 }
+
+macro_rules! a_job {
+    ($kind:ident: $($story:ident),*) => {
+        mod $kind {
+            $(#[test]
+            fn $story() {
+                super::$story(stringify!($kind));
+            })*
+        }
+    };
+}
+
+a_job!(process: outlives_the_coordinator, ends_while_the_coordinator_is_dead, outlives_its_agent,
+    ends_while_its_agent_is_dead, outlives_both_dying_again_and_again, is_lost_with_its_runner);
+a_job!(container: outlives_the_coordinator, ends_while_the_coordinator_is_dead, outlives_its_agent,
+    ends_while_its_agent_is_dead, outlives_both_dying_again_and_again, is_lost_with_its_runner);
 
 /// Ends the process that runs `garrison runner DIR`, and nothing else.
 fn kill_runner(dir: &Path) {

@@ -1,0 +1,95 @@
+//! A job on a device, from trigger to verdict: a real sshd with a pinned host key.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use garrison::site::wait;
+use integration::{World, ok};
+
+/// An sshd on loopback, ended with this.
+struct Device {
+    daemon: Child,
+    port: u16,
+    host_key: String,
+}
+
+impl Device {
+    fn start(dir: &Path) -> Device {
+        for key in ["host", "user"] {
+            let path = dir.join(key);
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(path)
+                .status();
+            assert!(made.unwrap().success());
+        }
+        fs::create_dir_all("/run/sshd").unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile {0}/pid\n\
+             AuthorizedKeysFile {0}/user.pub\nUsePAM no\nStrictModes no\nPermitUserRC no\n",
+            dir.display()
+        );
+        fs::write(dir.join("sshd_config"), config).unwrap();
+        let daemon = Command::new("/usr/sbin/sshd")
+            .args(["-D", "-e", "-f"])
+            .arg(dir.join("sshd_config"))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
+        ok(wait("sshd to listen", connect));
+        let host_key = fs::read_to_string(dir.join("host.pub")).unwrap();
+        Device { daemon, port, host_key: host_key.trim().to_owned() }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+const PIPELINE: &str = "on: { manual: {} }\npartitions: [fra]\njobs:\n  switch:\n    \
+                        ssh: { device: leaf01 }\n    run:\n      - echo \"on $GARRISON_PARTITION\"\n      \
+                        - test -e CODE || exit 4\n";
+
+fn world(dir: &Path, device: &Device, host_key: &str) -> World {
+    let mut world = World::without_agents(&["fra"], PIPELINE);
+    let inventory = format!(
+        "partition: fra\ndevices:\n  leaf01: {{ address: 127.0.0.1, port: {}, user: root, host_key: \"{host_key}\" }}\n",
+        device.port
+    );
+    ok(world.site.commit(&[("partitions/fra.yaml", &inventory)]));
+    let policy = format!("[ssh]\nkeys = [\"{}/user\"]\nusers = [\"root\"]\n", dir.display());
+    ok(world.site.add_agent("fra", "mgmt01", 1, &policy));
+    world
+}
+
+#[test]
+fn a_job_on_a_device_gives_its_output_and_exit_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Device::start(dir.path());
+    let world = world(dir.path(), &device, &device.host_key);
+    let detail = world.finished(world.trigger());
+    assert_eq!(detail["jobs"][0]["detail"], "failed: exit status 4", "{detail:#}");
+    let log = world.garrison(&["logs", "1.0", "--follow"]).out;
+    assert!(log.contains("on fra\n"), "{log}");
+}
+
+#[test]
+fn another_host_key_stops_the_job_with_both_fingerprints() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Device::start(dir.path());
+    let user_key = fs::read_to_string(dir.path().join("user.pub")).unwrap();
+    let world = world(dir.path(), &device, user_key.trim());
+    let detail = world.finished(world.trigger());
+    assert_eq!(detail["jobs"][0]["status"], "infra_error", "{detail:#}");
+    let words = detail["jobs"][0]["detail"].as_str().unwrap();
+    assert_eq!(words.matches("SHA256:").count(), 2, "{words}");
+}
