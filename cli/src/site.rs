@@ -33,6 +33,7 @@ pub struct Site {
     coordinator: Option<Child>,
     ports: Option<Ports>,
     agents: BTreeMap<String, Option<Child>>,
+    env: Vec<(String, String)>,
 }
 
 /// Where the coordinator listens; kept over its restarts.
@@ -60,6 +61,7 @@ impl Site {
             coordinator: None,
             ports: None,
             agents: BTreeMap::new(),
+            env: Vec::new(),
         };
         fs::create_dir_all(site.repository())?;
         site.git(&["init", "--quiet", "--initial-branch=main"])?;
@@ -209,6 +211,16 @@ impl Site {
         self.dir.join(format!("agent-{partition}-{name}"))
     }
 
+    /// Processes that are started from now on have this in their environment.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Processes that are started from now on have the environment of this one.
+    pub fn clear_env(&mut self) {
+        self.env.clear();
+    }
+
     /// The coordinator's process.
     pub fn coordinator_pid(&self) -> Option<u32> {
         self.coordinator.as_ref().map(Child::id)
@@ -252,6 +264,7 @@ impl Site {
 
     fn spawn(&self, mut command: Command, log: &str) -> io::Result<Child> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join(log))?;
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
     }
 
