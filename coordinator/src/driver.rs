@@ -227,12 +227,13 @@ impl Driver {
                 return Err(error);
             }
         }
+        self.perform(step);
+        // Last, so that a session that came and went within this batch still hears why.
         for event in events {
             if let Event::AgentDisconnected { session, .. } = event {
                 self.sessions.remove(session);
             }
         }
-        self.perform(step);
         Ok(())
     }
 
