@@ -15,9 +15,6 @@ use super::types::LogFrame;
 use super::{Api, Caller, Failure, Shared};
 use crate::logs::{self, Followed, Follower};
 
-/// Bytes of output read at a time.
-const CHUNK: usize = 256 << 10;
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogQuery {
@@ -62,7 +59,7 @@ pub(super) async fn show(
         let frames = following(api, id, query.offset).take_until(stop);
         Body::from_stream(frames.map(move |frames| frames.map(encode)))
     } else {
-        let frames = reading(api, id, query.offset);
+        let frames = reading(&api, id, query.offset);
         Body::from_stream(frames.map(move |frames| frames.map(encode)))
     };
     Ok(([(header::CONTENT_TYPE, kind), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], body)
@@ -72,12 +69,16 @@ pub(super) async fn show(
 type Frames = Result<Vec<Frame>, logs::Error>;
 
 /// What has arrived.
-fn reading(api: Shared, id: AttemptId, offset: u64) -> impl Stream<Item = Frames> {
-    stream::try_unfold(offset, move |offset| {
-        let api = api.clone();
-        async move {
-            let chunk = api.logs.read(id, offset, CHUNK).await?;
-            Ok((!chunk.frames.is_empty()).then_some((chunk.frames, chunk.next)))
+fn reading(api: &Api, id: AttemptId, offset: u64) -> impl Stream<Item = Frames> + use<> {
+    let follower = api.logs.follow(id, offset);
+    stream::try_unfold(follower, |mut follower| async move {
+        loop {
+            match follower.arrived().await? {
+                Some(Followed::Frames(frames)) => return Ok(Some((frames, follower))),
+                // It differed from what its runner wrote, and comes again from its start.
+                Some(Followed::Restarted) => {}
+                None => return Ok(None),
+            }
         }
     })
 }
@@ -94,7 +95,7 @@ fn following(api: Shared, id: AttemptId, offset: u64) -> impl Stream<Item = Fram
             tokio::select! {
                 followed = follower.next() => match followed? {
                     Some(Followed::Frames(frames)) => return Ok(Some((frames, (api, follower)))),
-                    // What differs cannot be taken back from a stream: it goes on where it was.
+                    // It differed from what its runner wrote, and comes again from its start.
                     Some(Followed::Restarted) => {}
                     None => return Ok(None),
                 },
