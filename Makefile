@@ -26,7 +26,7 @@ bench: ## Benchmarks, one JSON line a figure (NAME=... for one of them)
 	@$(CARGO) bench --quiet --workspace --bench garrison -- $(NAME)
 
 sim: ## Random events against the cores' invariants (SEEDS=n)
-	PROPTEST_CASES=$(or $(SEEDS),10000) $(CARGO) test --release --package coordinator-core --package agent-core
+	PROPTEST_CASES=$(or $(SEEDS),10000) $(CARGO) test --package coordinator-core --package agent-core --lib
 
 needs:
 	./deploy/install-test-needs

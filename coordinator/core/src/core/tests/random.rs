@@ -110,7 +110,6 @@ fn check(world: &World) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]
     fn whatever_happens_the_invariants_hold(acts in prop::collection::vec(act(), 1..60)) {
         let mut world = World::new();
