@@ -13,6 +13,7 @@ use tracing::info;
 
 use crate::clock;
 use crate::config::Config;
+use crate::content::Contents;
 use crate::host::{self, Host, Settings};
 use crate::identity::{self, Identity};
 use crate::link::Link;
@@ -43,10 +44,12 @@ pub async fn run(
     let mut parts = JoinSet::new();
     // Before the host opens: it has news for the uploader of every attempt that it finds.
     parts.spawn(uploader.run(handle.clone()));
-    let settings = settings(&config, &identity)?;
+    let (contents, links) = Contents::open(&config.state.join("content"))
+        .context("cannot open the cache of content")?;
+    let settings = settings(&config, &identity, contents)?;
     let host = Host::open(settings, (handle.clone(), inbox), uploads.clone()).await?;
     parts.spawn(host.run(stop.clone()));
-    let link = Link { config, identity, host: handle, uploads };
+    let link = Link { config, identity, host: handle, uploads, contents: links };
     parts.spawn(link.run(stop.clone()));
     stop.cancelled().await;
     info!("stopping; runners go on");
@@ -54,12 +57,13 @@ pub async fn run(
     Ok(())
 }
 
-fn settings(config: &Config, identity: &Identity) -> anyhow::Result<Settings> {
+fn settings(config: &Config, identity: &Identity, contents: Contents) -> anyhow::Result<Settings> {
     let program = std::env::current_exe().context("cannot find the agent's own program")?;
     Ok(Settings {
         attempts: host::attempts(&config.state),
         policy: config.policy.clone(),
         partition: identity.partition.clone(),
+        contents,
         launcher: Launcher { program, args: vec![OsString::from("runner")] },
         hello: v1::Hello {
             protocol: proto::PROTOCOL,

@@ -10,6 +10,7 @@
 //! | `script` | what a process job or a container job runs |
 //! | `runner.err` | what the runner itself wrote to stderr |
 //! | `work/` | the job's working directory |
+//! | `artifacts.tar` | what the job left; gone once the coordinator has it |
 //!
 //! Invariant: `started` is in `state` before any program starts, and only the holder of the lock
 //! writes to `state` and `log`.
@@ -166,6 +167,19 @@ impl Attempt {
         self.dir.join("work")
     }
 
+    /// What the job left for others, as long as the coordinator does not have it; see
+    /// [`proto::bundle`].
+    pub fn artifacts(&self) -> PathBuf {
+        self.dir.join("artifacts.tar")
+    }
+
+    /// Empties the working directory. For an attempt that has not started.
+    pub fn clear_work(&self) -> Result<(), Error> {
+        let work = self.work();
+        let clear = || force_remove(&work).and_then(|()| fs::create_dir(&work));
+        clear().map_err(io_error("empty", &work))
+    }
+
     /// The log's file; see [`spool::Reader`].
     pub fn log(&self) -> PathBuf {
         self.dir.join("log")
@@ -237,7 +251,12 @@ impl Attempt {
         outcome: Outcome,
     ) -> Result<Verdict, Error> {
         let finished_us = clock::wall_us();
-        let verdict = Verdict { outcome, started_us, finished_us, log, artifacts: Vec::new() };
+        let artifacts = Vec::new();
+        self.write_verdict(lock, Verdict { outcome, started_us, finished_us, log, artifacts })
+    }
+
+    /// Writes the verdict; durable when it returns, and so must be what it names.
+    pub(crate) fn write_verdict(&self, lock: &Lock, verdict: Verdict) -> Result<Verdict, Error> {
         self.state_writer(lock)?
             .append(&Record::Finished { verdict: verdict.clone() })
             .map_err(self.state_error())?;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::attempt::{self, Attempt, Condition};
+use crate::content::Contents;
 use crate::executor::docker;
 use crate::keeper::{Keeper, Start};
 use crate::policy::Policy;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub policy: Option<PathBuf>,
     /// The partition of this agent.
     pub partition: PartitionName,
+    /// Source and artifacts.
+    pub contents: Contents,
     /// How runners are started.
     pub launcher: Launcher,
     /// The hello without its attempts.
@@ -251,6 +254,7 @@ impl Host {
         let keeper = Keeper {
             attempt,
             launcher: self.settings.launcher.clone(),
+            contents: self.settings.contents.clone(),
             policy: self.settings.policy.clone(),
             cancel,
             host: self.me.clone(),
@@ -297,6 +301,10 @@ async fn find(attempt: &Attempt) -> Result<Found, attempt::Error> {
             let started = attempt.state()?.started;
             Found::Alive { started_us: started.map(|started| started.at_us) }
         }
+        // Its keeper sends what the job left before anybody hears of the verdict.
+        Condition::Finished(verdict) if is_unsent(attempt, &verdict) => {
+            Found::Alive { started_us: verdict.started_us }
+        }
         Condition::Finished(verdict) => Found::Finished(verdict),
         Condition::Dead => match bury(attempt).await {
             Ok(verdict) => Found::Finished(Box::new(verdict)),
@@ -306,6 +314,10 @@ async fn find(attempt: &Attempt) -> Result<Found, attempt::Error> {
             }
         },
     })
+}
+
+fn is_unsent(attempt: &Attempt, verdict: &Verdict) -> bool {
+    !verdict.artifacts.is_empty() && attempt.artifacts().exists()
 }
 
 fn not_stored(error: &attempt::Error) -> Verdict {

@@ -1,15 +1,20 @@
 //! The keeper of one attempt: has its runner started or found, and follows it to the verdict.
 
-use std::path::PathBuf;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_core::Event;
+use pipelines::order::Order;
 use pipelines::outcome::{Outcome, Verdict};
+use pipelines::plan::Task;
+use proto::bundle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::attempt::{Attempt, Condition};
+use crate::content::Contents;
 use crate::host;
 use crate::policy::Policy;
 use crate::runner::bury::{self, bury};
@@ -38,6 +43,8 @@ pub struct Keeper {
     pub attempt: Attempt,
     /// How runners are started.
     pub launcher: Launcher,
+    /// Source and artifacts.
+    pub contents: Contents,
     /// The site's policy file, which names what must be masked.
     pub policy: Option<PathBuf>,
     /// Somebody wants the attempt ended.
@@ -60,11 +67,22 @@ impl Keeper {
         };
         let id = self.attempt.id();
         info!(attempt = %id, outcome = %verdict.outcome, "ended");
+        self.deliver(&verdict).await;
         self.uploads.ended(&self.attempt, &verdict.log).await;
         self.host.event(Event::Concluded { attempt: id, verdict }).await;
     }
 
     async fn follow(&self, mut start: Start) -> Result<Verdict, String> {
+        if start == Start::Spawn {
+            // It waits for the link if it must; nothing of the attempt was started.
+            let prepared = tokio::select! {
+                prepared = self.prepare() => prepared,
+                () = self.cancel.cancelled() => return self.conclude(Outcome::Cancelled),
+            };
+            if let Err(reason) = prepared {
+                return self.conclude(Outcome::InfraError { reason });
+            }
+        }
         for _ in 0..TRIES {
             let handle = match start {
                 Start::Attach => Handle::attach(&self.attempt),
@@ -90,6 +108,44 @@ impl Keeper {
         let last = words.lines().last().unwrap_or("it said nothing");
         let reason = format!("the runner ended {TRIES} times before it started anything: {last}");
         self.conclude(Outcome::InfraError { reason })
+    }
+
+    /// Fills the working directory with the source, and with the artifacts of needed jobs over it.
+    async fn prepare(&self) -> Result<(), String> {
+        let bytes = self.attempt.order().map_err(|error| error.to_string())?;
+        let order = Order::from_bytes(&bytes).map_err(|error| error.to_string())?;
+        if let Task::Ssh(_) = order.job.task {
+            // What runs on a device sees nothing of this host's files.
+            return Ok(());
+        }
+        let mut archives = Vec::new();
+        for hash in order.source.iter().chain(&order.artifacts) {
+            let obtained = self.contents.obtain(order.attempt, hash).await;
+            archives.push(obtained.map_err(|error| error.to_string())?);
+        }
+        let attempt = self.attempt.clone();
+        let unpacking = tokio::task::spawn_blocking(move || {
+            attempt.clear_work().map_err(|error| error.to_string())?;
+            archives.iter().try_for_each(|archive| unpack(archive, &attempt.work()))
+        });
+        unpacking.await.map_err(|error| error.to_string())?
+    }
+
+    /// Sends what the job left. If the coordinator does not take it, it says so when it hears of
+    /// the verdict: nothing more can be done here.
+    async fn deliver(&self, verdict: &Verdict) {
+        let (id, path) = (self.attempt.id(), self.attempt.artifacts());
+        for artifact in &verdict.artifacts {
+            if !path.exists() {
+                return;
+            }
+            if let Err(error) = self.contents.deliver(id, &path, artifact).await {
+                error!(attempt = %id, %error, "artifacts were not taken");
+            }
+            if let Err(error) = std::fs::remove_file(&path) {
+                warn!(attempt = %id, %error, "artifacts will be sent again");
+            }
+        }
     }
 
     async fn spawn(&self) -> Result<Handle, String> {
@@ -146,5 +202,15 @@ impl Keeper {
 
     fn conclude(&self, outcome: Outcome) -> Result<Verdict, String> {
         self.attempt.conclude(outcome).map_err(|error| error.to_string())
+    }
+}
+
+fn unpack(archive: &Path, into: &Path) -> Result<(), String> {
+    let unpacked = std::fs::File::open(archive)
+        .map_err(bundle::Error::from)
+        .and_then(|file| bundle::unpack(BufReader::with_capacity(64 << 10, file), into));
+    match unpacked {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("source and artifacts cannot be unpacked: {error}")),
     }
 }

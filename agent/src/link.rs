@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::content::Links;
 use crate::host;
 use crate::identity::{self, Identity};
 use crate::upload::{self, Uploads};
@@ -40,6 +41,8 @@ pub struct Link {
     pub host: host::Handle,
     /// Where logs are taken from.
     pub uploads: Uploads,
+    /// Who waits for a link to move content over.
+    pub contents: Links,
 }
 
 /// Why a session ended.
@@ -69,6 +72,7 @@ impl Link {
                 () = stop.cancelled() => return,
                 ended = self.session() => ended,
             };
+            self.contents.down();
             self.host.event(Event::LinkDown).await;
             let reason = ended.err().unwrap_or(Ended::HungUp);
             if start.elapsed() > PAUSES.1 {
@@ -111,6 +115,7 @@ impl Link {
                         let version = welcome.version;
                         info!(coordinator = %self.config.coordinator, %version, "linked");
                         logs = Some(self.open_logs(&mut client).await?);
+                        self.contents.up(client.clone());
                     }
                     kind => self.hear(kind).await?,
                 },

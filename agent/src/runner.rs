@@ -5,6 +5,7 @@
 //! the job like a cancel, but the outcome is an infrastructure error, since nobody wanted the job to
 //! end.
 
+mod artifacts;
 pub mod bury;
 pub mod control;
 pub mod handle;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use pipelines::order::{self, Order};
-use pipelines::outcome::{LogEnd, Outcome, Progress};
+use pipelines::outcome::{Artifact, LogEnd, Outcome, Progress, Verdict};
 use pipelines::plan::Task;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -140,11 +141,21 @@ impl Runner {
     }
 
     async fn run(mut self, handover: &Handover) -> Exit {
-        let (outcome, log) = match self.prepare(handover) {
+        let (outcome, log, artifacts) = match self.prepare(handover) {
             Ok((order, context)) => self.carry_out(&order, context).await,
-            Err(error) => (Outcome::InfraError { reason: error.to_string() }, spool::no_output()),
+            Err(error) => {
+                let outcome = Outcome::InfraError { reason: error.to_string() };
+                (outcome, spool::no_output(), None)
+            }
         };
-        match self.attempt.finish(&self.lock, log, self.started_us, outcome) {
+        let verdict = Verdict {
+            outcome,
+            started_us: self.started_us,
+            finished_us: clock::wall_us(),
+            log,
+            artifacts: artifacts.into_iter().collect(),
+        };
+        match self.attempt.write_verdict(&self.lock, verdict) {
             Ok(verdict) => {
                 self.progress.send_replace(Progress::Finished(Box::new(verdict)));
                 control::farewell(&mut self.server).await;
@@ -215,16 +226,26 @@ impl Runner {
         Ok(())
     }
 
-    async fn carry_out(&self, order: &Order, mut context: Context) -> (Outcome, LogEnd) {
+    async fn carry_out(
+        &self,
+        order: &Order,
+        mut context: Context,
+    ) -> (Outcome, LogEnd, Option<Artifact>) {
         let run = AssertUnwindSafe(executor::run(order, &mut context)).catch_unwind();
         let outcome = match run.await {
             Ok(outcome) => outcome,
             Err(_) => after_panic(order, &context).await,
         };
+        let (outcome, artifacts) = match outcome {
+            Outcome::Succeeded => {
+                artifacts::pack(&self.attempt, &order.job.artifacts, &mut context.output).await
+            }
+            other => (other, None),
+        };
         let (log, closed) = context.output.close();
         match closed {
-            Ok(()) => (outcome, log),
-            Err(error) => (incomplete(outcome, &error), log),
+            Ok(()) => (outcome, log, artifacts),
+            Err(error) => (incomplete(outcome, &error), log, artifacts),
         }
     }
 }

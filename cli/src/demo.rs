@@ -4,14 +4,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use coordinator::api::types::{NewTrigger, RunDetail, Trigger, Triggered};
+use coordinator::api::types::{RunDetail, Trigger};
 use pipelines::id::RunId;
 
 use crate::client::Client;
 use crate::command::{show, trigger};
 use crate::exit::{Exit, Failure};
 use crate::output::Format;
-use crate::site::{OPEN_POLICY, REPOSITORY, Site};
+use crate::site::{OPEN_POLICY, Site, forge};
 
 /// The demo's partitions.
 const PARTITIONS: [&str; 2] = ["fra-equ01", "muc-equ01"];
@@ -31,8 +31,7 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
     let mut out = io::stdout();
     writeln!(out, "A site in {}:", dir.path().display())?;
     let mut site = Site::new(dir.path(), &program, &PARTITIONS)?;
-    let commit = site.commit(FILES)?;
-    writeln!(out, "  a repository with a pipeline and two inventories, commit {}", &commit[..10])?;
+    writeln!(out, "  an empty git repository")?;
     site.start_coordinator()?;
     writeln!(out, "  a coordinator")?;
     for partition in PARTITIONS {
@@ -46,7 +45,7 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
         policy.display()
     )?;
     let client = site.client()?;
-    let run = start(&client)?;
+    let run = start(&site, &client, &mut out)?;
     trigger::follow(&client, run, Format::Text)?;
     let detail: RunDetail = client.get(&format!("/api/v1/runs/{run}"))?;
     writeln!(out, "\n{}", show::text(&detail))?;
@@ -65,14 +64,17 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
     Ok(if as_told { Exit::Success } else { Exit::Failed })
 }
 
-fn start(client: &Client) -> Result<RunId, Failure> {
-    let request = NewTrigger {
-        repository: REPOSITORY.parse().map_err(Failure::internal)?,
-        pipeline: "site-update".parse().map_err(Failure::internal)?,
-        reference: "main".to_owned(),
-        key: Some("demo".to_owned()),
-    };
-    let Triggered { trigger, .. } = client.post("/api/v1/triggers", &request)?;
+/// Pushes, and waits for the run that comes of it.
+fn start(site: &Site, client: &Client, out: &mut impl Write) -> Result<RunId, Failure> {
+    let forge::Pushed { commit, trigger } = site.push(FILES)?;
+    writeln!(
+        out,
+        "A pipeline, two inventories and templates are pushed as commit {}. GitHub would tell the\n\
+         coordinator by this webhook, with an HMAC over its body: POST {}/hooks/github/{}\n",
+        &commit[..10],
+        site.url()?,
+        forge::NAME,
+    )?;
     let trigger: Trigger = client.get(&format!("/api/v1/triggers/{trigger}"))?;
     let reason = || Failure::internal(trigger.reason.clone().unwrap_or_default());
     trigger.runs.first().copied().ok_or_else(reason)
@@ -114,6 +116,7 @@ fn serve(site: &Site) -> Result<(), Failure> {
 /// What is in the demo's repository.
 const FILES: &[(&str, &str)] = &[
     (".garrison/site-update.yaml", include_str!("demo/site-update.yaml")),
+    ("templates/switch.conf", include_str!("demo/switch.conf")),
     ("partitions/fra-equ01.yaml", "partition: fra-equ01\ndevices: {}\n"),
     ("partitions/muc-equ01.yaml", "partition: muc-equ01\ndevices: {}\n"),
 ];

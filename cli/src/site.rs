@@ -1,6 +1,8 @@
 //! A whole site on one machine: a repository, a coordinator and agents, as processes of their own.
 //! The demo shows one; tests and benchmarks drive one.
 
+pub mod forge;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -65,6 +67,7 @@ impl Site {
         };
         fs::create_dir_all(site.repository())?;
         site.git(&["init", "--quiet", "--initial-branch=main"])?;
+        forge::write_secret(&site.secret_file())?;
         Ok(site)
     }
 
@@ -81,6 +84,11 @@ impl Site {
     /// The coordinator's data directory.
     pub fn data(&self) -> PathBuf {
         self.dir.join("coordinator")
+    }
+
+    /// The file with the secret that the site's forge signs with; see [`forge`].
+    pub fn secret_file(&self) -> PathBuf {
+        self.dir.join("forge-secret")
     }
 
     /// Writes files, commits them to `main`, and returns the commit.
@@ -231,6 +239,27 @@ impl Site {
         self.agents.get(&format!("{partition}/{name}"))?.as_ref().map(Child::id)
     }
 
+    /// Where the coordinator's HTTP API is.
+    pub fn url(&self) -> Result<String, Failure> {
+        Ok(self.local_admin()?.url)
+    }
+
+    /// Runs git in the repository; gives what it prints.
+    pub fn git(&self, arguments: &[&str]) -> Result<String, Failure> {
+        let output = Command::new("git")
+            .args(["-c", "user.name=Demo", "-c", "user.email=demo@example.org"])
+            .args(arguments)
+            .current_dir(self.repository())
+            .output()
+            .map_err(|error| {
+                Failure::usage(format!("cannot start git: {error}; apt-get install git"))
+            })?;
+        if !output.status.success() {
+            return Err(Failure::internal(String::from_utf8_lossy(&output.stderr)));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
     fn end_agent(&mut self, partition: &str, name: &str, signal: Signal) -> Result<(), Failure> {
         let child = self.agents.get_mut(&format!("{partition}/{name}")).and_then(Option::take);
         child.map_or(Ok(()), |child| stop(child, signal))
@@ -252,6 +281,13 @@ impl Site {
             ports.http,
             self.repository(),
         );
+        text.push_str(&format!(
+            "\n[[forges]]\nname = \"{}\"\nkind = \"github\"\nsecret_file = {:?}\n\
+             repositories = [{{ name = \"{REPOSITORY}\", full_name = \"{}\" }}]\n",
+            forge::NAME,
+            self.secret_file(),
+            forge::REPOSITORY,
+        ));
         for partition in &self.partitions {
             text.push_str(&format!(
                 "\n[[partitions]]\nname = \"{partition}\"\nrepositories = [\"{REPOSITORY}\"]\n\
@@ -266,21 +302,6 @@ impl Site {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join(log))?;
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
-    }
-
-    fn git(&self, arguments: &[&str]) -> Result<String, Failure> {
-        let output = Command::new("git")
-            .args(["-c", "user.name=Demo", "-c", "user.email=demo@example.org"])
-            .args(arguments)
-            .current_dir(self.repository())
-            .output()
-            .map_err(|error| {
-                Failure::usage(format!("cannot start git: {error}; apt-get install git"))
-            })?;
-        if !output.status.success() {
-            return Err(Failure::internal(String::from_utf8_lossy(&output.stderr)));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     fn with_log(&self, failure: Failure, log: &str) -> Failure {

@@ -1,9 +1,10 @@
 //! The HTTP API, version 1, and who may call it.
 //!
-//! Invariant: every request but `/healthz` carries a token, and its actor stands in every event
-//! that comes of it.
+//! Invariant: every request but `/healthz` carries a token, or as a webhook a signature, and its
+//! actor stands in every event that comes of it.
 
 mod agents;
+pub(crate) mod hooks;
 mod logs;
 mod runs;
 mod tokens;
@@ -29,6 +30,7 @@ use tracing::error;
 
 use crate::config::Config;
 use crate::driver::{self, AskError};
+use crate::forge::Forges;
 use crate::logs::Logs;
 use crate::store::view::{self, View};
 use crate::token;
@@ -46,6 +48,10 @@ pub struct Api {
     pub logs: Logs,
     /// The configuration.
     pub config: Arc<Config>,
+    /// Whose webhooks are taken.
+    pub forges: Forges,
+    /// How many webhooks are read at once.
+    pub hooks: tokio::sync::Semaphore,
     /// Stands in join tokens.
     pub ca_fingerprint: String,
     /// Hash of the token in the data directory.
@@ -73,6 +79,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/agents/{partition}/{name}/revoke", post(agents::revoke))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{name}/revoke", post(tokens::revoke))
+        .route("/hooks/github/{forge}", post(hooks::github))
         .fallback(|| async { Failure::not_found("there is no such path") })
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(Arc::new(api))

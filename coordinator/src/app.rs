@@ -22,7 +22,9 @@ use tracing::info;
 use crate::api::{self, Api};
 use crate::ca::Ca;
 use crate::config::Config;
+use crate::content::Contents;
 use crate::driver::{self, Driver, Handle};
+use crate::forge::Forges;
 use crate::logs::LogStore;
 use crate::resolve::Resolver;
 use crate::session::Sessions;
@@ -38,6 +40,7 @@ const CONNECTIONS: usize = 64;
 
 /// Runs until `stop`, or until something fails that only a new start can mend.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let forges = Forges::load(&config.forges)?;
     let config = Arc::new(config);
     let data = config.data.clone();
     let (store, snapshot) = Store::open(&data, crate::store::Options::default(), driver::now())?;
@@ -46,6 +49,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let log_store = LogStore::open(&data.join("logs"), crate::logs::Options::default())
         .with_context(|| format!("cannot open the logs in {}", data.display()))?;
     let logs = log_store.logs();
+    let contents = Contents::open(&data.join("content"))
+        .with_context(|| format!("cannot open the content in {}", data.display()))?;
     let agents = listen(config.agents.listen, "agents.listen").await?;
     let http = listen(config.http.listen, "http.listen").await?;
 
@@ -60,6 +65,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         view: view.clone(),
         logs: logs.clone(),
         config: Arc::clone(&config),
+        forges,
+        hooks: api::hooks::gate(),
         ca_fingerprint: ca.fingerprint(),
         local_admin: token::hash(&admin),
         stop: stop.clone(),
@@ -70,6 +77,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         ca: Arc::clone(&ca),
         view: view.clone(),
         logs,
+        contents: contents.clone(),
         tasks: tasks.clone(),
     };
     info!(
@@ -79,7 +87,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let mut parts = JoinSet::new();
     parts.spawn(serve_agents(agents, sessions, ca, Arc::clone(&config), stop.clone()));
     parts.spawn(serve_http(http, api, stop.clone()));
-    let resolver = Resolver::new(config, handle.clone());
+    let resolver = Resolver::new(config, contents, handle.clone());
     parts.spawn(resolver.run(pending, stop.clone()));
     let ended = watch_thread(driver);
     let stopped = stop.clone().cancelled_owned();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use pipelines::name::{PartitionName, RepositoryName};
+use pipelines::name::{ForgeName, PartitionName, RepositoryName};
 use serde::Deserialize;
 
 /// `coordinator.toml`.
@@ -26,6 +26,9 @@ pub struct Config {
     /// Partitions, and who may deploy there.
     #[serde(default)]
     pub partitions: Vec<Partition>,
+    /// Forges whose webhooks start runs.
+    #[serde(default)]
+    pub forges: Vec<Forge>,
 }
 
 /// The listener for agents.
@@ -80,6 +83,39 @@ pub struct Inventory {
     pub branch: String,
     /// The file, relative to the repository's root.
     pub file: String,
+}
+
+/// A forge that sends webhooks.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forge {
+    /// Last part of the webhooks' URL; changing it makes redelivered webhooks act again.
+    pub name: ForgeName,
+    /// What the webhooks look like.
+    pub kind: ForgeKind,
+    /// File with the secret that signs the webhooks, of at least 16 bytes; read at start. Others
+    /// than its owner and group must not be able to read it.
+    pub secret_file: PathBuf,
+    /// Repositories whose webhooks are taken.
+    pub repositories: Vec<ForgeRepository>,
+}
+
+/// The kinds of forges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForgeKind {
+    /// github.com, or GitHub Enterprise Server.
+    Github,
+}
+
+/// A repository as a forge and as the coordinator call it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgeRepository {
+    /// Its name under `[[repositories]]`.
+    pub name: RepositoryName,
+    /// The forge's name for it, such as `acme/infra`.
+    pub full_name: String,
 }
 
 fn default_trust_domain() -> String {
@@ -179,7 +215,30 @@ impl Config {
                 }
             }
         }
+        self.forge_problems(&mut problems);
         problems
+    }
+
+    fn forge_problems(&self, problems: &mut Vec<String>) {
+        let mut names = BTreeSet::new();
+        for forge in &self.forges {
+            if !names.insert(&forge.name) {
+                problems.push(format!("forge '{}' is listed twice", forge.name));
+            }
+            let mut seen = BTreeSet::new();
+            for ForgeRepository { name, full_name } in &forge.repositories {
+                if self.repository(name).is_none() {
+                    problems.push(format!(
+                        "forge '{}' names repository '{name}', which is not listed: add it under \
+                         [[repositories]]",
+                        forge.name
+                    ));
+                }
+                if !seen.insert(full_name.to_lowercase()) {
+                    problems.push(format!("forge '{}' names {full_name} twice", forge.name));
+                }
+            }
+        }
     }
 }
 
@@ -208,6 +267,22 @@ mod tests {
     fn an_unknown_key_is_shown_with_its_place() {
         let error = load(&format!("{BASE}lisen = '127.0.0.1:1'\n")).unwrap_err();
         assert!(error.contains("lisen") && error.contains("line 6"), "{error}");
+    }
+
+    #[test]
+    fn a_forges_repositories_are_known_and_named_once() {
+        let forge = "[[forges]]\nname = 'github'\nkind = 'github'\nsecret_file = '/s'\n\
+                     repositories = [{ name = 'infra', full_name = 'acme/infra' }, \
+                     { name = 'infra', full_name = 'Acme/Infra' }]\n";
+        let error = load(&format!("{BASE}{forge}{forge}")).unwrap_err();
+        for part in ["'infra', which is not listed", "Acme/Infra twice", "'github' is listed twice"]
+        {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        let known = "[[repositories]]\nname = 'infra'\nurl = '/u'\n";
+        let forge = forge.replace("kind = 'github'", "kind = 'gitlab'");
+        let error = load(&format!("{BASE}{known}{forge}")).unwrap_err();
+        assert!(error.contains("gitlab"), "{error}");
     }
 
     #[test]

@@ -56,6 +56,19 @@ pub enum Error {
     },
 }
 
+/// What a tree holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeEntry {
+    /// git's mode, as `100644`.
+    pub mode: String,
+    /// The object's name.
+    pub object: String,
+    /// Bytes of content.
+    pub size: u64,
+    /// From the repository's root.
+    pub path: String,
+}
+
 /// A mirror of one repository.
 #[derive(Debug, Clone)]
 pub struct Mirror {
@@ -113,6 +126,28 @@ impl Mirror {
         Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
     }
 
+    /// Everything in a commit but folders. A path that is not UTF-8 is shown with replacements.
+    pub async fn tree(&self, commit: &str) -> Result<Vec<TreeEntry>, Error> {
+        let output =
+            run(&self.path, &["ls-tree", "-r", "-z", "-l", "--full-tree", commit], LOOK).await?;
+        let lines = output.split(|byte| *byte == 0).filter(|line| !line.is_empty());
+        Ok(lines.filter_map(|line| tree_entry(&String::from_utf8_lossy(line))).collect())
+    }
+
+    /// `git cat-file --batch` in this mirror, with pipes to ask and to read the answers.
+    pub fn objects(&self) -> Result<std::process::Child, Error> {
+        std::process::Command::new("git")
+            .args(["cat-file", "--batch"])
+            .current_dir(&self.path)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(Error::Start)
+    }
+
     /// The content of a file at a commit; none if there is no such file.
     pub async fn read(
         &self,
@@ -136,6 +171,20 @@ impl Mirror {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A line of `git ls-tree -l`: `<mode> <kind> <object> <size>\t<path>`.
+fn tree_entry(line: &str) -> Option<TreeEntry> {
+    let (about, path) = line.split_once('\t')?;
+    let mut about = about.split_ascii_whitespace();
+    let (mode, _, object) = (about.next()?, about.next()?, about.next()?);
+    Some(TreeEntry {
+        mode: mode.to_owned(),
+        object: object.to_owned(),
+        // A submodule has `-`.
+        size: about.next()?.parse().unwrap_or(0),
+        path: path.to_owned(),
+    })
 }
 
 async fn run(directory: &Path, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Error> {

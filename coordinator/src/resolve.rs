@@ -21,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
 
 use crate::config::Config;
+use crate::content::Contents;
 use crate::driver::Handle;
 use crate::git::{self, Mirror};
+use crate::source;
 
 /// Where pipelines live in a repository.
 const FOLDER: &str = ".garrison";
@@ -45,13 +47,15 @@ pub struct Resolver {
 
 struct Shared {
     config: Arc<Config>,
+    /// Where source bundles go.
+    contents: Contents,
     /// Held while fetching, so that one repository is fetched once at a time.
     mirrors: BTreeMap<RepositoryName, Mutex<Mirror>>,
 }
 
 impl Resolver {
     /// A resolver with mirrors under the data directory.
-    pub fn new(config: Arc<Config>, driver: Handle) -> Resolver {
+    pub fn new(config: Arc<Config>, contents: Contents, driver: Handle) -> Resolver {
         let folder = config.data.join("mirrors");
         let mirrors = config.repositories.iter().map(|repository| {
             let path = folder.join(format!("{}.git", repository.name));
@@ -59,7 +63,7 @@ impl Resolver {
             (repository.name.clone(), Mutex::new(mirror))
         });
         let mirrors = mirrors.collect();
-        Resolver { shared: Arc::new(Shared { config, mirrors }), driver }
+        Resolver { shared: Arc::new(Shared { config, contents, mirrors }), driver }
     }
 
     /// Resolves triggers until `stop`.
@@ -108,10 +112,30 @@ impl Shared {
                 Pipeline { shared: self, trigger, happened: &happened, commit: &commit, path };
             pipelines.extend(one.resolve(content).await?);
         }
-        match &trigger.cause {
-            Cause::Push { .. } => Ok(pipelines),
-            Cause::Manual { pipeline } => pick(pipelines, pipeline, trigger, &commit),
+        let pipelines = match &trigger.cause {
+            Cause::Push { .. } => pipelines,
+            Cause::Manual { pipeline } => pick(pipelines, pipeline, trigger, &commit)?,
+        };
+        self.with_source(pipelines, trigger, &mirror).await
+    }
+
+    /// The same with the source bundle of their commit; without a plan for whom there can be none.
+    async fn with_source(
+        &self,
+        mut pipelines: Vec<Resolution>,
+        trigger: &Trigger,
+        mirror: &Mirror,
+    ) -> Result<Vec<Resolution>, String> {
+        for one in pipelines.iter_mut().filter(|one| one.plan.is_ok()) {
+            let bundle =
+                source::of_commit(&self.contents, &trigger.repository, mirror, &one.commit);
+            match bundle.await {
+                Ok(hash) => one.source = Some(hash.to_string()),
+                Err(error @ source::Error::Unfit(_)) => one.plan = Err(error.to_string()),
+                Err(error) => return Err(error.to_string()),
+            }
         }
+        Ok(pipelines)
     }
 
     /// The mirror of a repository with what the trigger speaks of.

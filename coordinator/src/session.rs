@@ -19,10 +19,12 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::ca::{self, Ca, Peer};
+use crate::content::Contents;
 use crate::driver::{self, AskError, Outgoing};
 use crate::store::view::View;
 use crate::tls::ConnectionInfo;
 use crate::token;
+use crate::transfer::Transfer;
 
 /// An agent says hello at once.
 const HELLO: Duration = Duration::from_secs(10);
@@ -41,6 +43,8 @@ pub struct Sessions {
     pub view: View,
     /// Logs.
     pub logs: crate::logs::Logs,
+    /// Source bundles and artifacts.
+    pub contents: Contents,
     /// Keeps the sessions' tasks.
     pub tasks: TaskTracker,
 }
@@ -96,6 +100,8 @@ impl v1::link_server::Link for Sessions {
             return Ok(Response::new(Box::pin(stream::once(async { Ok(message) }))));
         }
         let (about, attempts) = read_hello(hello).map_err(invalid)?;
+        let vouched = |(id, progress)| (id, self.contents.vouched(id, progress));
+        let attempts = attempts.into_iter().map(vouched).collect();
         let (outbox, messages) = mpsc::channel(driver::OUTBOX);
         let agent = peer.agent.clone();
         let hello = |session| Event::AgentConnected {
@@ -108,8 +114,14 @@ impl v1::link_server::Link for Sessions {
         let session = self.driver.connect(hello, outbox).await;
         let ended = CancellationToken::new();
         let span = info_span!("session", %agent, session = session.0);
-        let reader =
-            Reader { driver: self.driver.clone(), agent, session, ended: ended.clone(), close };
+        let reader = Reader {
+            driver: self.driver.clone(),
+            contents: self.contents.clone(),
+            agent,
+            session,
+            ended: ended.clone(),
+            close,
+        };
         self.tasks.spawn(reader.run(inbound).instrument(span));
         Ok(Response::new(Box::pin(outgoing(messages, ended))))
     }
@@ -144,7 +156,8 @@ impl v1::link_server::Link for Sessions {
     ) -> Result<Response<Self::FetchStream>, Status> {
         let (peer, _) = valid(&request)?;
         self.known(&peer)?;
-        Err(Status::not_found("no such content"))
+        let content = self.transfer(peer).fetch(request.into_inner()).await?;
+        Ok(Response::new(Box::pin(content)))
     }
 
     async fn store(
@@ -153,11 +166,17 @@ impl v1::link_server::Link for Sessions {
     ) -> Result<Response<v1::StoreResponse>, Status> {
         let (peer, _) = valid(&request)?;
         self.known(&peer)?;
-        Err(Status::unimplemented("artifacts are planned"))
+        self.transfer(peer).store(request.into_inner()).await?;
+        Ok(Response::new(v1::StoreResponse {}))
     }
 }
 
 impl Sessions {
+    fn transfer(&self, peer: Peer) -> Transfer {
+        let (view, contents) = (self.view.clone(), self.contents.clone());
+        Transfer { agent: peer.agent, view, contents }
+    }
+
     fn certificate(
         &self,
         csr: &ca::Request,
@@ -231,6 +250,7 @@ fn read_hello(hello: v1::Hello) -> Result<(About, Held), convert::Error> {
 /// Reads a session's reports until it ends.
 struct Reader {
     driver: driver::Handle,
+    contents: Contents,
     agent: AgentKey,
     session: SessionId,
     /// The coordinator has ended the session.
@@ -267,6 +287,7 @@ impl Reader {
             };
             match convert::progress(&state) {
                 Ok((attempt, progress)) => {
+                    let progress = self.contents.vouched(attempt, progress);
                     let (agent, session) = (self.agent.clone(), self.session);
                     let event = Event::AttemptReported { agent, session, attempt, progress };
                     self.driver.report(event).await;

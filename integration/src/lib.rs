@@ -131,6 +131,18 @@ impl World {
         found.unwrap_or_else(|failure| panic!("{failure}; it is {last}\n{}", self.logs()))
     }
 
+    /// The whole log of a job of a run that has ended.
+    ///
+    /// # Panics
+    /// If it does not arrive.
+    pub fn log(&self, run: u64, job: usize) -> String {
+        self.run_when(run, "have its logs", |it| {
+            let attempts = it["jobs"][job]["attempts"].as_array();
+            attempts.is_some_and(|all| all.iter().all(|one| one["log_complete"] == true))
+        });
+        self.garrison(&["logs", &format!("{run}.{job}")]).out
+    }
+
     /// The logs of all processes, for a failed test's message.
     pub fn logs(&self) -> String {
         let mut text = String::new();

@@ -105,6 +105,10 @@ name!(
     RepositoryName
 );
 name!(
+    /// A forge, as the coordinator's configuration calls it.
+    ForgeName
+);
+name!(
     /// A device of a partition's inventory, such as `leaf01`.
     DeviceName
 );

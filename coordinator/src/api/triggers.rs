@@ -79,7 +79,7 @@ fn view(trigger: trigger::Trigger) -> Trigger {
 }
 
 /// A full reference: a name without `refs/` is a branch.
-fn full(reference: &str) -> Option<String> {
+pub(super) fn full(reference: &str) -> Option<String> {
     let sound =
         |part: &str| !part.is_empty() && !part.starts_with(['.', '-']) && !part.ends_with(['.']);
     let forbidden = |c: char| c.is_ascii_control() || " ~^:?*[\\".contains(c);

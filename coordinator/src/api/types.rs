@@ -52,6 +52,16 @@ pub struct Trigger {
     pub reason: Option<String>,
 }
 
+/// The answer to a webhook that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// What came of it: `triggered`, `triggered before`, `pong`, or `ignored: …` with the reason.
+    pub message: String,
+    /// The trigger, if it is one; it is durable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<u64>,
+}
+
 /// An item of `GET /api/v1/runs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {

@@ -1,0 +1,255 @@
+//! Source and artifacts: fetched from the coordinator once and kept by hash, or sent there.
+//!
+//! Both wait for the link, for as long as it takes; only the coordinator's refusal or this host's
+//! disk ends them. Nothing is ever removed from the cache yet.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use pipelines::id::AttemptId;
+use pipelines::outcome::Artifact;
+use proto::content::{self, Hash, NoHash, Store};
+use proto::v1::link_client::LinkClient;
+use proto::v1::{FetchRequest, StoreChunk, StoreHeader};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tracing::{info, warn};
+
+/// First and longest pause between two tries.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Chunks that wait for the network, of [`proto::CONTENT_CHUNK`] bytes each.
+const CHUNKS: usize = 4;
+
+type Client = LinkClient<Channel>;
+
+/// Why content can neither be had nor sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An order names what is no hash.
+    #[error(transparent)]
+    Hash(#[from] NoHash),
+    /// The coordinator refuses it.
+    #[error("the coordinator refuses content {hash}: {reason}")]
+    Rejected {
+        /// The content.
+        hash: Hash,
+        /// Its words.
+        reason: String,
+    },
+    /// The disk refuses it.
+    #[error("content cannot be kept: {0}; see the disk of the agent's state")]
+    Disk(#[from] io::Error),
+}
+
+/// Why one try failed.
+enum Failed {
+    /// Another may not.
+    Again(String),
+    Finally(Error),
+}
+
+/// Content on this host; a clone is the same.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    store: Store,
+    link: watch::Receiver<Option<Client>>,
+    /// Held while content is fetched, so that it is fetched once.
+    fetching: Arc<Mutex<BTreeMap<Hash, Weak<tokio::sync::Mutex<()>>>>>,
+}
+
+/// By which the link says whether it is up.
+#[derive(Debug)]
+pub struct Links(watch::Sender<Option<Client>>);
+
+impl Links {
+    /// Content may be moved over this.
+    pub fn up(&self, client: Client) {
+        self.0.send_replace(Some(client));
+    }
+
+    /// There is no link.
+    pub fn down(&self) {
+        self.0.send_replace(None);
+    }
+}
+
+impl Contents {
+    /// The content in `root`, which is made if it is missing.
+    pub fn open(root: &Path) -> io::Result<(Contents, Links)> {
+        let (sender, link) = watch::channel(None);
+        let contents = Contents { store: Store::open(root)?, link, fetching: Arc::default() };
+        Ok((contents, Links(sender)))
+    }
+
+    /// Where content is that the order of `attempt` names; fetched if it is not here.
+    pub async fn obtain(&self, attempt: AttemptId, hash: &str) -> Result<PathBuf, Error> {
+        let hash: Hash = hash.parse()?;
+        let turn = self.turn(&hash);
+        let _turn = turn.lock().await;
+        let (store, wanted) = (self.store.clone(), hash.clone());
+        if !blocking(move || store.check(&wanted)).await? {
+            self.again_and_again("fetch", &hash, |client| self.fetch(client, attempt, &hash))
+                .await?;
+            info!(%attempt, content = %hash, "fetched");
+        }
+        Ok(self.store.path(&hash))
+    }
+
+    /// Sends what `attempt` left at `path`.
+    pub async fn deliver(
+        &self,
+        attempt: AttemptId,
+        path: &Path,
+        artifact: &Artifact,
+    ) -> Result<(), Error> {
+        let hash: Hash = artifact.sha256.parse()?;
+        let header = StoreHeader {
+            attempt: attempt.to_string(),
+            sha256: hash.to_string(),
+            size: artifact.size,
+        };
+        self.again_and_again("send", &hash, |client| send(client, &header, path, &hash)).await
+    }
+
+    /// Tries over whatever link is up until it is done, or never will be.
+    async fn again_and_again<F>(
+        &self,
+        what: &str,
+        hash: &Hash,
+        attempt: impl Fn(Client) -> F,
+    ) -> Result<(), Error>
+    where
+        F: Future<Output = Result<(), Failed>>,
+    {
+        let mut link = self.link.clone();
+        let mut pause = PAUSES.0;
+        loop {
+            let client = link.wait_for(Option::is_some).await.map(|client| client.clone());
+            let Ok(Some(client)) = client else {
+                // The link's side is gone only while the agent stops.
+                return std::future::pending().await;
+            };
+            let reason = match attempt(client).await {
+                Ok(()) => return Ok(()),
+                Err(Failed::Finally(error)) => return Err(error),
+                Err(Failed::Again(reason)) => reason,
+            };
+            warn!(content = %hash, %reason, again_in_ms = pause.as_millis(), "cannot {what} content");
+            let jittered = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+            // A new link is tried at once.
+            let _ = tokio::time::timeout(jittered, link.changed()).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn fetch(
+        &self,
+        mut client: Client,
+        attempt: AttemptId,
+        hash: &Hash,
+    ) -> Result<(), Failed> {
+        let failed = |status: Status| failed(&status, hash);
+        let request = FetchRequest { sha256: hash.to_string(), attempt: attempt.to_string() };
+        let mut chunks = client.fetch(request).await.map_err(failed)?.into_inner();
+        let mut incoming = self.store.begin().map_err(disk)?;
+        while let Some(chunk) = chunks.message().await.map_err(failed)? {
+            if incoming.length() + chunk.data.len() as u64 > proto::bundle::MAX_SIZE {
+                return Err(rejected(hash, "it is larger than bundles may be"));
+            }
+            let written = blocking(move || incoming.write_all(&chunk.data).map(|()| incoming));
+            incoming = written.await.map_err(disk)?;
+        }
+        let (store, announced) = (self.store.clone(), hash.clone());
+        match blocking(move || store.keep(incoming, Some(&announced))).await {
+            Ok(_) => Ok(()),
+            Err(content::Error::Io(error)) => Err(disk(error)),
+            Err(error @ content::Error::Differs { .. }) => Err(Failed::Again(error.to_string())),
+        }
+    }
+
+    /// Whoever holds it may fetch.
+    fn turn(&self, hash: &Hash) -> Arc<tokio::sync::Mutex<()>> {
+        let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        fetching.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = fetching.get(hash).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::default();
+        fetching.insert(hash.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
+/// Sends a file; the coordinator may have it already, and then says so before all of it is sent.
+async fn send(
+    mut client: Client,
+    header: &StoreHeader,
+    path: &Path,
+    hash: &Hash,
+) -> Result<(), Failed> {
+    let file = std::fs::File::open(path).map_err(disk)?;
+    let (sender, chunks) = mpsc::channel(CHUNKS);
+    let header = header.clone();
+    let reading = tokio::task::spawn_blocking(move || read(file, header, &sender));
+    let stored = client.store(ReceiverStream::new(chunks)).await;
+    let read = reading.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+    match (stored, read) {
+        (Ok(_), _) => Ok(()),
+        (Err(_), Err(error)) => Err(disk(error)),
+        (Err(status), Ok(())) => Err(failed(&status, hash)),
+    }
+}
+
+fn read(
+    mut file: std::fs::File,
+    header: StoreHeader,
+    chunks: &mpsc::Sender<StoreChunk>,
+) -> io::Result<()> {
+    let mut header = Some(header);
+    loop {
+        let mut data = Vec::with_capacity(proto::CONTENT_CHUNK);
+        (&mut file).take(proto::CONTENT_CHUNK as u64).read_to_end(&mut data)?;
+        if data.is_empty() && header.is_none() {
+            return Ok(());
+        }
+        let chunk = StoreChunk { header: header.take(), data: data.into() };
+        if chunks.blocking_send(chunk).is_err() {
+            // The call has ended; its answer says how.
+            return Ok(());
+        }
+    }
+}
+
+/// Whether the coordinator has decided, or something lies between.
+fn failed(status: &Status, hash: &Hash) -> Failed {
+    match status.code() {
+        Code::NotFound
+        | Code::PermissionDenied
+        | Code::InvalidArgument
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented => rejected(hash, status.message()),
+        _ => Failed::Again(status.message().to_owned()),
+    }
+}
+
+fn rejected(hash: &Hash, reason: &str) -> Failed {
+    Failed::Finally(Error::Rejected { hash: hash.clone(), reason: reason.to_owned() })
+}
+
+fn disk(error: io::Error) -> Failed {
+    Failed::Finally(Error::Disk(error))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

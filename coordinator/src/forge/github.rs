@@ -1,0 +1,191 @@
+//! GitHub's webhooks: signature, then JSON to a typed event.
+//!
+//! Source: docs.github.com/en/webhooks, "Validating webhook deliveries" and "Webhook events and
+//! payloads" (API version 2022-11-28).
+
+use pipelines::name::RepositoryName;
+use serde::Deserialize;
+
+use super::Forge;
+
+/// Longest branch name, login and other text taken from a payload, in bytes.
+const TEXT: usize = 1024;
+
+/// What a webhook says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hook {
+    /// The webhook was just set up.
+    Ping,
+    /// Commits came to a branch.
+    Push {
+        /// The repository, as the coordinator calls it.
+        repository: RepositoryName,
+        /// Full git reference.
+        reference: String,
+        /// The new head, in hex.
+        commit: String,
+        /// Who pushed.
+        login: String,
+    },
+    /// Nothing that starts a run.
+    Ignored {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Why a webhook is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The signature is another's, or of another body.
+    #[error("the signature is wrong: give the webhook the same secret as the coordinator")]
+    Signature,
+    /// The body is no such event.
+    #[error("the payload cannot be read: {0}")]
+    Payload(String),
+    /// The repository is not one of the forge's.
+    #[error("repository '{0}' is not listed under this forge in the coordinator's configuration")]
+    UnknownRepository(String),
+}
+
+#[derive(Deserialize)]
+struct Push {
+    #[serde(rename = "ref")]
+    reference: String,
+    after: String,
+    #[serde(default)]
+    deleted: bool,
+    repository: Repository,
+    pusher: Option<Pusher>,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    full_name: String,
+}
+
+#[derive(Deserialize)]
+struct Pusher {
+    name: Option<String>,
+}
+
+/// Reads a webhook: `signature` is the header `X-Hub-Signature-256`, `event` is `X-GitHub-Event`,
+/// `body` is as it came.
+pub fn read(forge: &Forge, signature: &str, event: &str, body: &[u8]) -> Result<Hook, Error> {
+    let signature = signature.strip_prefix("sha256=").and_then(bytes).ok_or(Error::Signature)?;
+    if !forge.signed(body, &signature) {
+        return Err(Error::Signature);
+    }
+    match event {
+        "ping" => Ok(Hook::Ping),
+        "push" => push(forge, body),
+        other => Ok(ignored(format!(
+            "events of kind {:?} start nothing",
+            other.chars().take(64).collect::<String>()
+        ))),
+    }
+}
+
+fn push(forge: &Forge, body: &[u8]) -> Result<Hook, Error> {
+    let push: Push =
+        serde_json::from_slice(body).map_err(|error| Error::Payload(error.to_string()))?;
+    let full_name = push.repository.full_name;
+    let repository =
+        forge.repository(&full_name).ok_or_else(|| Error::UnknownRepository(cut(full_name)))?;
+    let Some(branch) = push.reference.strip_prefix("refs/heads/") else {
+        return Ok(ignored(format!("{} is no branch", cut(push.reference))));
+    };
+    if push.deleted {
+        return Ok(ignored(format!("branch {} was deleted", cut(branch.to_owned()))));
+    }
+    if push.reference.len() > TEXT {
+        return Err(Error::Payload("the branch's name is too long".to_owned()));
+    }
+    let hex = push.after.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !hex || !matches!(push.after.len(), 40 | 64) {
+        return Err(Error::Payload("'after' is no commit".to_owned()));
+    }
+    let login = push.pusher.and_then(|pusher| pusher.name).unwrap_or_else(|| "unknown".to_owned());
+    Ok(Hook::Push {
+        repository: repository.clone(),
+        reference: push.reference,
+        commit: push.after.to_ascii_lowercase(),
+        login: cut(login),
+    })
+}
+
+fn ignored(reason: String) -> Hook {
+    Hook::Ignored { reason }
+}
+
+fn cut(text: String) -> String {
+    text.chars().filter(|c| !c.is_control()).take(TEXT / 4).collect()
+}
+
+/// The bytes that hex digits stand for.
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+    let pair = |&[high, low]: &[u8; 2]| Some((digit(high)? * 16 + digit(low)?) as u8);
+    if rest.is_empty() { pairs.iter().map(pair).collect() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forge::tests::forge;
+
+    /// The example of GitHub's documentation.
+    const SECRET: &str = "It's a Secret to Everybody";
+    const BODY: &[u8] = b"Hello, World!";
+    const SIGNATURE: &str =
+        "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+
+    #[test]
+    fn the_documented_signature_is_right_and_every_other_wrong() {
+        let forge = forge(SECRET);
+        assert_eq!(read(&forge, SIGNATURE, "ping", BODY), Ok(Hook::Ping));
+        let other = SIGNATURE.replace("757", "758");
+        for (signature, body) in [
+            (other.as_str(), BODY),
+            (SIGNATURE, b"Hello, World?"),
+            (&SIGNATURE[7..], BODY),
+            (&SIGNATURE[..SIGNATURE.len() - 2], BODY),
+            ("sha256=", BODY),
+            ("sha256=zz", BODY),
+        ] {
+            assert_eq!(read(&forge, signature, "ping", body), Err(Error::Signature), "{signature}");
+        }
+    }
+
+    fn push_of(json: &serde_json::Value) -> Result<Hook, Error> {
+        push(&forge(SECRET), json.to_string().as_bytes())
+    }
+
+    #[test]
+    fn pushes_to_branches_are_taken_and_others_ignored_with_a_reason() {
+        let after = "a".repeat(40);
+        let payload = |reference: &str, deleted: bool, name: &str| {
+            serde_json::json!({
+                "ref": reference, "after": after, "deleted": deleted,
+                "repository": { "full_name": name }, "pusher": { "name": "ada" }, "more": [1],
+            })
+        };
+        let repository = "infra".parse().unwrap();
+        let (reference, login) = ("refs/heads/main".to_owned(), "ada".to_owned());
+        let expected = Hook::Push { repository, reference, commit: after.clone(), login };
+        assert_eq!(push_of(&payload("refs/heads/main", false, "Acme/infra")), Ok(expected));
+        let reason = "branch main was deleted".to_owned();
+        let ignored = push_of(&payload("refs/heads/main", true, "acme/infra"));
+        assert_eq!(ignored, Ok(Hook::Ignored { reason }));
+        let reason = "refs/tags/v1 is no branch".to_owned();
+        let ignored = push_of(&payload("refs/tags/v1", false, "acme/infra"));
+        assert_eq!(ignored, Ok(Hook::Ignored { reason }));
+        let unknown = push_of(&payload("refs/heads/main", false, "evil/infra"));
+        assert_eq!(unknown, Err(Error::UnknownRepository("evil/infra".to_owned())));
+        assert!(matches!(push_of(&serde_json::json!({})), Err(Error::Payload(_))));
+        let mut bad = payload("refs/heads/main", false, "acme/infra");
+        bad["after"] = "--upload-pack=x".into();
+        assert!(matches!(push_of(&bad), Err(Error::Payload(_))));
+    }
+}

@@ -1,0 +1,146 @@
+//! GitHub's webhooks: what they start, what they do not, and what they survive.
+
+use garrison::site::forge::{Webhook, push_payload};
+use integration::{World, ok};
+use serde_json::{Value, json};
+
+const PIPELINE: &str = "on: { push: { branches: [main] } }\npartitions: [fra]\njobs:\n  \
+                        one:\n    process: {}\n    run: cat greeting; echo $GARRISON_COMMIT\n";
+
+fn runs(world: &World) -> Vec<Value> {
+    let runs = world.garrison(&["runs", "-o", "json"]).json();
+    runs.as_array().unwrap().clone()
+}
+
+/// A commit, and the webhook that tells of it.
+fn pushed(world: &World) -> (String, Webhook) {
+    let commit = ok(world.site.commit(&[("greeting", "hello\n")]));
+    let payload = push_payload("refs/heads/main", &commit);
+    let webhook = ok(world.site.webhook("push", &payload));
+    (commit, webhook)
+}
+
+/// Waits for the end of what a trigger started.
+fn run_of(world: &World, trigger: u64) -> Value {
+    let path = format!("/api/v1/triggers/{trigger}");
+    let trigger: Value = ok(ok(world.site.client()).get(&path));
+    let run = trigger["runs"][0].as_u64();
+    world.finished(run.unwrap_or_else(|| panic!("{trigger:#}\n{}", world.logs())))
+}
+
+#[test]
+fn a_push_runs_what_asked_for_it_at_that_commit() {
+    let world = World::start(&["fra"], PIPELINE);
+    let pushed = ok(world.site.push(&[("greeting", "hello\n")]));
+    // The branch has moved on when the run starts.
+    ok(world.site.commit(&[("greeting", "too late\n")]));
+    let detail = run_of(&world, pushed.trigger);
+    assert_eq!(detail["status"], "succeeded", "{detail:#}");
+    assert_eq!(detail["commit"], pushed.commit);
+    assert_eq!(detail["actor"], "ada (github)");
+    let log = world.log(1, 0);
+    assert!(log.contains(&format!("hello\n{}\n", pushed.commit)), "{log}");
+}
+
+#[test]
+fn what_is_not_from_the_forge_is_refused() {
+    let world = World::without_agents(&["fra"], PIPELINE);
+    let (commit, good) = pushed(&world);
+    let tell = |webhook: &Webhook| ok(world.site.deliver(webhook));
+    let refused = |webhook: Webhook, status: u16, words: &str| {
+        let (found, text) = tell(&webhook);
+        assert!(
+            found == status && text.contains(words),
+            "{found} {text}, expected {status} {words}"
+        );
+    };
+    let forged =
+        |signature: &str| Webhook { signature: Some(signature.to_owned()), ..good.clone() };
+    refused(forged(&format!("sha256={}", "0".repeat(64))), 401, "signature is wrong");
+    refused(forged("sha1=00"), 401, "signature is wrong");
+    refused(Webhook { body: b"{}".to_vec(), ..good.clone() }, 401, "signature is wrong");
+    refused(Webhook { signature: None, ..good.clone() }, 400, "x-hub-signature-256");
+    refused(Webhook { delivery: String::new(), ..good.clone() }, 400, "no delivery's id");
+    refused(Webhook { forge: "gitea".to_owned(), ..good.clone() }, 404, "no such forge");
+    refused(Webhook { body: vec![b' '; (8 << 20) + 1], ..good.clone() }, 413, "larger than 8 MiB");
+    let mut payload = push_payload("refs/heads/main", &commit);
+    payload["repository"]["full_name"] = json!("evil/infra");
+    refused(ok(world.site.webhook("push", &payload)), 422, "'evil/infra' is not listed");
+    refused(ok(world.site.webhook("push", &json!({ "zen": true }))), 400, "cannot be read");
+    assert_eq!(runs(&world), Vec::<Value>::new());
+}
+
+#[test]
+fn what_starts_nothing_is_answered_with_the_reason() {
+    let world = World::without_agents(&["fra"], PIPELINE);
+    let commit = ok(world.site.commit(&[]));
+    let mut deleted = push_payload("refs/heads/old", &"0".repeat(40));
+    deleted["deleted"] = json!(true);
+    for (event, payload, message) in [
+        ("ping", json!({ "zen": "Keep it logically awesome." }), "pong"),
+        ("push", push_payload("refs/tags/v1", &commit), "ignored: refs/tags/v1 is no branch"),
+        ("push", deleted, "ignored: branch old was deleted"),
+        ("issues", json!({}), "ignored: events of kind \\\"issues\\\" start nothing"),
+    ] {
+        let webhook = ok(world.site.webhook(event, &payload));
+        let (status, text) = ok(world.site.deliver(&webhook));
+        assert!(status == 200 && text.contains(message), "{status} {text}");
+    }
+    assert_eq!(runs(&world), Vec::<Value>::new());
+}
+
+#[test]
+fn a_delivery_acts_once_however_often_it_comes() {
+    let mut world = World::start(&["fra"], PIPELINE);
+    let (_, webhook) = pushed(&world);
+    let deliver = |world: &World| {
+        let (status, text) = ok(world.site.deliver(&webhook));
+        let hook: Value = serde_json::from_str(&text).unwrap();
+        (status, hook["trigger"].as_u64().unwrap())
+    };
+    let answers: Vec<(u16, u64)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| deliver(&world))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 202).count(), 1, "{answers:?}");
+    assert!(answers.iter().all(|(_, trigger)| *trigger == answers[0].1), "{answers:?}");
+    run_of(&world, answers[0].1);
+    ok(world.site.kill_coordinator());
+    ok(world.site.start_coordinator());
+    assert_eq!(deliver(&world), (200, answers[0].1));
+    assert_eq!(runs(&world).len(), 1);
+    // The same push under another delivery is another trigger, as when somebody asks for it anew.
+    let again = Webhook { delivery: "another".to_owned(), ..webhook.clone() };
+    assert_eq!(ok(world.site.deliver(&again)).0, 202);
+}
+
+#[test]
+fn a_webhook_that_was_answered_outlives_the_coordinator() {
+    let mut world = World::start(&["fra"], PIPELINE);
+    for _ in 0..3 {
+        let (commit, webhook) = pushed(&world);
+        let (status, text) = ok(world.site.deliver(&webhook));
+        ok(world.site.kill_coordinator());
+        assert_eq!(status, 202, "{text}");
+        let hook: Value = serde_json::from_str(&text).unwrap();
+        ok(world.site.start_coordinator());
+        let detail = run_of(&world, hook["trigger"].as_u64().unwrap());
+        assert_eq!(detail["status"], "succeeded", "{detail:#}");
+        assert_eq!(detail["commit"], commit.as_str());
+    }
+    assert_eq!(runs(&world).len(), 3);
+}
+
+#[test]
+fn a_secret_that_everybody_may_read_keeps_the_coordinator_from_starting() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::without_agents(&["fra"], PIPELINE);
+    ok(world.site.stop_coordinator());
+    let secret = world.site.secret_file();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let config = world.dir.path().join("coordinator.toml");
+    let said = world.garrison(&["coordinator", "--config", &config.to_string_lossy()]);
+    assert_ne!(said.code, 0);
+    assert!(said.err.contains("chmod o-rwx"), "{said:?}");
+    assert!(!said.err.contains(std::fs::read_to_string(secret).unwrap().trim()));
+}
