@@ -1,5 +1,7 @@
 //! GitHub's webhooks: what they start, what they do not, and what they survive.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use garrison::site::forge::{Webhook, push_payload};
 use integration::{World, ok};
 use serde_json::{Value, json};

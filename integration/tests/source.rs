@@ -1,5 +1,7 @@
 //! Source and artifacts: from a commit to a job, and from job to job, by hash.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;

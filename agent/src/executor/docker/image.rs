@@ -18,7 +18,7 @@ use super::engine::{self, Address, Engine};
 const NAME: &str = "garrison-host-shell";
 
 /// What the image has, where the host has it.
-const PROGRAMS: [&str; 20] = [
+const PROGRAMS: [&str; 22] = [
     "sh",
     "cat",
     "cp",
@@ -26,12 +26,14 @@ const PROGRAMS: [&str; 20] = [
     "dd",
     "env",
     "false",
+    "grep",
     "head",
     "id",
     "ls",
     "mkdir",
     "mv",
     "rm",
+    "sed",
     "seq",
     "sha256sum",
     "sleep",
