@@ -75,9 +75,13 @@ impl Keeper {
     async fn follow(&self, mut start: Start) -> Result<Verdict, String> {
         if start == Start::Spawn {
             // It waits for the link if it must; nothing of the attempt was started.
-            let prepared = tokio::select! {
-                prepared = self.prepare() => prepared,
+            let obtained = tokio::select! {
+                obtained = self.obtain() => obtained,
                 () = self.cancel.cancelled() => return self.conclude(Outcome::Cancelled),
+            };
+            let prepared = match obtained {
+                Ok(archives) => self.prepare(archives).await,
+                Err(reason) => Err(reason),
             };
             if let Err(reason) = prepared {
                 return self.conclude(Outcome::InfraError { reason });
@@ -110,21 +114,32 @@ impl Keeper {
         self.conclude(Outcome::InfraError { reason })
     }
 
-    /// Fills the working directory with the source, and with the artifacts of needed jobs over it.
-    async fn prepare(&self) -> Result<(), String> {
+    /// Where the source is, and the artifacts of needed jobs.
+    async fn obtain(&self) -> Result<Vec<PathBuf>, String> {
         let bytes = self.attempt.order().map_err(|error| error.to_string())?;
         let order = Order::from_bytes(&bytes).map_err(|error| error.to_string())?;
+        let mut archives = Vec::new();
         if let Task::Ssh(_) = order.job.task {
             // What runs on a device sees nothing of this host's files.
-            return Ok(());
+            return Ok(archives);
         }
-        let mut archives = Vec::new();
         for hash in order.source.iter().chain(&order.artifacts) {
             let obtained = self.contents.obtain(order.attempt, hash).await;
             archives.push(obtained.map_err(|error| error.to_string())?);
         }
+        Ok(archives)
+    }
+
+    /// Fills the working directory with these, one over the other.
+    async fn prepare(&self, archives: Vec<PathBuf>) -> Result<(), String> {
         let attempt = self.attempt.clone();
         let unpacking = tokio::task::spawn_blocking(move || {
+            let lock = attempt.lock().map_err(|error| error.to_string())?;
+            let state = attempt.state().map_err(|error| error.to_string())?;
+            // A runner that an earlier agent process spawned may be there by now.
+            if lock.is_none() || state.started.is_some() || state.verdict.is_some() {
+                return Ok(());
+            }
             attempt.clear_work().map_err(|error| error.to_string())?;
             archives.iter().try_for_each(|archive| unpack(archive, &attempt.work()))
         });

@@ -134,13 +134,9 @@ impl World {
     /// The whole log of a job of a run that has ended.
     ///
     /// # Panics
-    /// If it does not arrive.
+    /// If the binary cannot be started.
     pub fn log(&self, run: u64, job: usize) -> String {
-        self.run_when(run, "have its logs", |it| {
-            let attempts = it["jobs"][job]["attempts"].as_array();
-            attempts.is_some_and(|all| all.iter().all(|one| one["log_complete"] == true))
-        });
-        self.garrison(&["logs", &format!("{run}.{job}")]).out
+        self.garrison(&["logs", &format!("{run}.{job}"), "--follow"]).out
     }
 
     /// The logs of all processes, for a failed test's message.

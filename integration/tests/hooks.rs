@@ -11,7 +11,7 @@ const PIPELINE: &str = "on: { push: { branches: [main] } }\npartitions: [fra]\nj
 
 fn runs(world: &World) -> Vec<Value> {
     let runs = world.garrison(&["runs", "-o", "json"]).json();
-    runs.as_array().unwrap().clone()
+    runs.as_array().cloned().unwrap_or_else(|| panic!("{runs}"))
 }
 
 /// A commit, and the webhook that tells of it.

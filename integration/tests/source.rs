@@ -21,12 +21,12 @@ fn deploy(partitions: &str, jobs: &str) -> String {
 
 /// The one content that the coordinator has, which is the source of the only run.
 fn source(world: &World) -> (String, PathBuf) {
-    let folders = fs::read_dir(world.site.data().join("content/store")).unwrap().flatten();
+    let folders = ok(fs::read_dir(world.site.data().join("content/store"))).flatten();
     let files = folders.filter(|folder| folder.file_name().len() == 2);
-    let mut files = files.flat_map(|folder| fs::read_dir(folder.path()).unwrap().flatten());
+    let mut files = files.flat_map(|folder| ok(fs::read_dir(folder.path())).flatten());
     let file = files.next().expect("there is content");
     assert!(files.next().is_none());
-    (file.file_name().into_string().unwrap(), file.path())
+    (file.file_name().to_string_lossy().into_owned(), file.path())
 }
 
 #[test]
@@ -125,8 +125,8 @@ fn artifacts_outlive_the_death_of_both_sides() {
     let detail = world.finished(run);
     assert_eq!(detail["status"], "succeeded", "{detail:#}\n{}", world.logs());
     assert_eq!(detail["jobs"][0]["attempts"].as_array().unwrap().len(), 1);
-    assert!(world.log(run, 1).contains("\nmade\n"));
-    world.run_when(run, "have its logs", |it| it["jobs"][0]["attempts"][0]["log_complete"] == true);
+    let log = world.log(run, 1);
+    assert!(log.contains("\nmade\n"), "{log}\n{detail:#}\n{}", world.logs());
     ok(wait("the directory to go", || (!attempt.exists()).then_some(())));
 }
 
@@ -174,9 +174,9 @@ fn an_attempt_whose_source_is_refused_ends_with_the_reason() {
 /// A call's client with the certificate of an agent.
 async fn link(world: &World, partition: &str) -> LinkClient<Channel> {
     let dir = world.site.agent_dir(partition, "mgmt01");
-    let config = Config::load(&dir.join("agent.toml")).unwrap();
-    let identity = Identity::load(&dir.join("state")).unwrap();
-    LinkClient::new(identity.channel(&config).await.unwrap())
+    let config = ok(Config::load(&dir.join("agent.toml")));
+    let identity = ok(Identity::load(&dir.join("state")));
+    LinkClient::new(ok(identity.channel(&config).await))
 }
 
 async fn fetch(world: &World, partition: &str, attempt: &str, sha256: &str) -> Result<usize, Code> {
