@@ -64,7 +64,7 @@ pub struct Verdict {
     pub finished_us: u64,
     /// The log as it will be when all of it has arrived.
     pub log: LogEnd,
-    /// Artifacts that the job left, in the order of their patterns.
+    /// What the job left: one archive of all that its patterns match; none if nothing does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
 }
