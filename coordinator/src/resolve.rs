@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coordinator_core::event::{Event, Resolution};
 use coordinator_core::trigger::{Cause, Trigger};
@@ -50,7 +50,7 @@ struct Shared {
     /// Where source bundles go.
     contents: Contents,
     /// Held while fetching, so that one repository is fetched once at a time.
-    mirrors: BTreeMap<RepositoryName, Mutex<Mirror>>,
+    mirrors: BTreeMap<RepositoryName, Mutex<Fetched>>,
 }
 
 impl Resolver {
@@ -60,7 +60,7 @@ impl Resolver {
         let mirrors = config.repositories.iter().map(|repository| {
             let path = folder.join(format!("{}.git", repository.name));
             let mirror = Mirror::new(path, repository.url.clone());
-            (repository.name.clone(), Mutex::new(mirror))
+            (repository.name.clone(), Mutex::new(Fetched { mirror, last: None }))
         });
         let mirrors = mirrors.collect();
         Resolver { shared: Arc::new(Shared { config, contents, mirrors }), driver }
@@ -94,7 +94,8 @@ impl Resolver {
 impl Shared {
     async fn resolve(&self, trigger: &Trigger) -> Result<Vec<Resolution>, String> {
         let say = |error: git::Error| error.to_string();
-        let mirror = self.fetched(&trigger.repository, trigger).await?;
+        let begun = Instant::now();
+        let mirror = self.with_trigger(trigger, begun).await?;
         let (commit, happened) = match &trigger.cause {
             Cause::Push { commit } => {
                 let branch = branch(&trigger.reference).to_owned();
@@ -108,8 +109,8 @@ impl Shared {
         let mut pipelines = Vec::new();
         for path in files.into_iter().filter(|path| is_pipeline(path)) {
             let content = mirror.read(&commit, &path, FILE).await;
-            let one =
-                Pipeline { shared: self, trigger, happened: &happened, commit: &commit, path };
+            let (happened, commit) = (&happened, &commit);
+            let one = Pipeline { shared: self, trigger, begun, happened, commit, path };
             pipelines.extend(one.resolve(content).await?);
         }
         let pipelines = match &trigger.cause {
@@ -138,23 +139,28 @@ impl Shared {
         Ok(pipelines)
     }
 
-    /// The mirror of a repository with what the trigger speaks of.
-    async fn fetched(&self, name: &RepositoryName, trigger: &Trigger) -> Result<Mirror, String> {
-        let Some(mirror) = self.mirrors.get(name) else {
+    /// The mirror of the trigger's repository with what the trigger speaks of.
+    async fn with_trigger(&self, trigger: &Trigger, begun: Instant) -> Result<Mirror, String> {
+        let name = &trigger.repository;
+        let Some(fetched) = self.mirrors.get(name) else {
             return Err(format!("repository '{name}' is not in the coordinator's configuration"));
         };
-        let mirror = mirror.lock().await;
+        let mut fetched = fetched.lock().await;
         if let Cause::Push { commit } = &trigger.cause
-            && mirror.commit(commit).await.is_ok()
+            && fetched.mirror.commit(commit).await.is_ok()
         {
-            return Ok(mirror.clone());
+            return Ok(fetched.mirror.clone());
         }
-        fetch(&mirror).await.map_err(|error| error.to_string())?;
-        Ok(mirror.clone())
+        fetched.since(begun).await
     }
 
     /// The inventory that is bound to a partition, if `repository` may deploy there.
-    async fn inventory(&self, partition: &PartitionName, repository: &RepositoryName) -> Found {
+    async fn inventory(
+        &self,
+        partition: &PartitionName,
+        repository: &RepositoryName,
+        begun: Instant,
+    ) -> Found {
         let Some(bound) = self.config.partition(partition) else {
             let known = self.config.partitions.iter();
             let known = known.filter(|it| it.repositories.contains(repository));
@@ -169,14 +175,37 @@ impl Shared {
             return Ok(File { name: format!("{partition}.yaml"), bytes: text.into_bytes() });
         };
         let failed = |error: git::Error| Unavailable::Failed(error.to_string());
-        let mirror = self.mirrors.get(&inventory.repository).ok_or(Unavailable::NotFound)?;
-        let mirror = mirror.lock().await;
-        fetch(&mirror).await.map_err(failed)?;
+        let fetched = self.mirrors.get(&inventory.repository).ok_or(Unavailable::NotFound)?;
+        let mirror = fetched.lock().await.since(begun).await.map_err(Unavailable::Failed)?;
         let reference = format!("refs/heads/{}", inventory.branch);
         let commit = mirror.commit(&reference).await.map_err(failed)?;
         let content = mirror.read(&commit, &inventory.file, FILE).await.map_err(failed)?;
         let name = format!("{}:{}", inventory.repository, inventory.file);
         content.map(|bytes| File { name, bytes }).ok_or(Unavailable::NotFound)
+    }
+}
+
+/// A mirror, and how it was last brought up to date.
+struct Fetched {
+    mirror: Mirror,
+    /// When that began, and why it failed if it did.
+    last: Option<(Instant, Result<(), String>)>,
+}
+
+impl Fetched {
+    /// The mirror as its repository was at `begun` or later: what one trigger looks into again and
+    /// again is fetched once, and what cannot be reached is waited for once.
+    async fn since(&mut self, begun: Instant) -> Result<Mirror, String> {
+        let last = self.last.take().filter(|(at, _)| *at >= begun);
+        let (at, result) = match last {
+            Some(last) => last,
+            None => {
+                let now = Instant::now();
+                (now, fetch(&self.mirror).await.map_err(|error| error.to_string()))
+            }
+        };
+        self.last = Some((at, result.clone()));
+        result.map(|()| self.mirror.clone())
     }
 }
 
@@ -195,6 +224,8 @@ async fn fetch(mirror: &Mirror) -> Result<(), git::Error> {
 struct Pipeline<'a> {
     shared: &'a Shared,
     trigger: &'a Trigger,
+    /// When the trigger was taken up.
+    begun: Instant,
     happened: &'a trigger::Trigger,
     commit: &'a str,
     path: String,
@@ -234,7 +265,8 @@ impl Pipeline<'_> {
                         let found = match &need {
                             Need::Pipeline(_) => Ok(file.clone()),
                             Need::Inventory(partition) => {
-                                self.shared.inventory(partition, &self.trigger.repository).await
+                                let repository = &self.trigger.repository;
+                                self.shared.inventory(partition, repository, self.begun).await
                             }
                         };
                         loader.give(need, found);
