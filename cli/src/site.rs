@@ -36,6 +36,7 @@ pub struct Site {
     ports: Option<Ports>,
     agents: BTreeMap<String, Option<Child>>,
     env: Vec<(String, String)>,
+    max_age_s: u32,
 }
 
 /// Where the coordinator listens; kept over its restarts.
@@ -64,6 +65,7 @@ impl Site {
             ports: None,
             agents: BTreeMap::new(),
             env: Vec::new(),
+            max_age_s: 0,
         };
         fs::create_dir_all(site.repository())?;
         site.git(&["init", "--quiet", "--initial-branch=main"])?;
@@ -219,6 +221,12 @@ impl Site {
         self.dir.join(format!("agent-{partition}-{name}"))
     }
 
+    /// A coordinator that is started from now on reads inventories that are up to so old, in
+    /// seconds.
+    pub fn set_max_age(&mut self, seconds: u32) {
+        self.max_age_s = seconds;
+    }
+
     /// Processes that are started from now on have this in their environment.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));
@@ -275,11 +283,13 @@ impl Site {
         let ports = self.ports.as_ref().unwrap_or(&free);
         let mut text = format!(
             "data = {:?}\n\n[agents]\nlisten = \"{}\"\nnames = [\"127.0.0.1\"]\n\n\
-             [http]\nlisten = \"{}\"\n\n[[repositories]]\nname = \"{REPOSITORY}\"\nurl = {:?}\n",
+             [http]\nlisten = \"{}\"\n\n[[repositories]]\nname = \"{REPOSITORY}\"\nurl = {:?}\n\
+             max_age_s = {}\n",
             self.data(),
             ports.agents,
             ports.http,
             self.repository(),
+            self.max_age_s,
         );
         text.push_str(&format!(
             "\n[[forges]]\nname = \"{}\"\nkind = \"github\"\nsecret_file = {:?}\n\

@@ -58,6 +58,10 @@ pub struct Repository {
     pub name: RepositoryName,
     /// What `git fetch` understands: an `https://`, `ssh://` or `file://` URL, or a path.
     pub url: String,
+    /// How old what is known of its branches may be, in seconds, where an inventory is read from
+    /// it. Each webhook of its own makes it new.
+    #[serde(default)]
+    pub max_age_s: u32,
 }
 
 /// A partition.

@@ -3,11 +3,15 @@
 //! Invariant: only URLs from the configuration are fetched, and nothing from a repository is ever
 //! executed: no work tree, no hooks, no submodules.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use tokio::process::Command;
 
 /// A fetch that takes longer has failed.
@@ -69,17 +73,35 @@ pub struct TreeEntry {
     pub path: String,
 }
 
-/// A mirror of one repository.
+/// How many bytes of answers a mirror remembers.
+const REMEMBERED: u64 = 16 << 20;
+
+/// A mirror of one repository; a clone is the same.
 #[derive(Debug, Clone)]
 pub struct Mirror {
     path: PathBuf,
     url: String,
+    /// The object that each reference named at the last fetch.
+    references: Arc<RwLock<BTreeMap<String, String>>>,
+    /// What git answered when it was asked about a commit, by its arguments: it never changes.
+    answers: Arc<Cache<String, Arc<[u8]>, Bytes>>,
+}
+
+/// Answers count by their length.
+#[derive(Debug, Clone)]
+struct Bytes;
+
+impl Weighter<String, Arc<[u8]>> for Bytes {
+    fn weight(&self, arguments: &String, answer: &Arc<[u8]>) -> u64 {
+        (arguments.len() + answer.len()) as u64
+    }
 }
 
 impl Mirror {
     /// The mirror of `url` at `path`; made by the first fetch.
     pub fn new(path: PathBuf, url: String) -> Mirror {
-        Mirror { path, url }
+        let answers = Arc::new(Cache::with_weighter(1024, REMEMBERED, Bytes));
+        Mirror { path, url, references: Arc::default(), answers }
     }
 
     /// Brings all branches and tags up to date.
@@ -101,18 +123,31 @@ impl Mirror {
             "+refs/heads/*:refs/heads/*",
             "+refs/tags/*:refs/tags/*",
         ];
-        run(&self.path, &arguments, FETCH).await.map(drop)
+        run(&self.path, &arguments, FETCH).await?;
+        let list = ["for-each-ref", "--format=%(objectname) %(refname)"];
+        let listed = run(&self.path, &list, LOOK).await?;
+        let listed = String::from_utf8_lossy(&listed);
+        let references = listed.lines().filter_map(|line| {
+            line.split_once(' ').map(|(object, name)| (name.to_owned(), object.to_owned()))
+        });
+        let references = references.collect();
+        *self.references.write().unwrap_or_else(PoisonError::into_inner) = references;
+        Ok(())
     }
 
-    /// The commit that a full reference (`refs/heads/main`) or a commit's own hex names.
+    /// The commit that a full reference (`refs/heads/main`), as it was at the last fetch, or a
+    /// commit's own hash names.
     pub async fn commit(&self, reference: &str) -> Result<String, Error> {
-        let name = format!("{reference}^{{commit}}");
+        let unknown = || Error::NoReference { reference: reference.to_owned() };
+        let object = match is_hash(reference) {
+            true => reference.to_owned(),
+            false => self.object(reference).ok_or_else(unknown)?,
+        };
+        let name = format!("{object}^{{commit}}");
         let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", &name];
-        match run(&self.path, &arguments, LOOK).await {
+        match self.look(&arguments).await {
             Ok(output) => Ok(String::from_utf8_lossy(&output).trim().to_owned()),
-            Err(Error::Failed { .. }) => {
-                Err(Error::NoReference { reference: reference.to_owned() })
-            }
+            Err(Error::Failed { .. }) => Err(unknown()),
             Err(error) => Err(error),
         }
     }
@@ -121,7 +156,7 @@ impl Mirror {
     pub async fn files(&self, commit: &str, folder: &str) -> Result<Vec<String>, Error> {
         let folder = format!("{folder}/");
         let arguments = ["ls-tree", "-r", "-z", "--name-only", commit, "--", &folder];
-        let output = run(&self.path, &arguments, LOOK).await?;
+        let output = self.look(&arguments).await?;
         let names = output.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
     }
@@ -156,7 +191,7 @@ impl Mirror {
         limit: u64,
     ) -> Result<Option<Vec<u8>>, Error> {
         let name = format!("{commit}:{path}");
-        let size = match run(&self.path, &["cat-file", "-s", &name], LOOK).await {
+        let size = match self.look(&["cat-file", "-s", &name]).await {
             Ok(size) => String::from_utf8_lossy(&size).trim().parse().unwrap_or(u64::MAX),
             Err(Error::Failed { .. }) => return Ok(None),
             Err(error) => return Err(error),
@@ -164,13 +199,34 @@ impl Mirror {
         if size > limit {
             return Err(Error::TooLarge { path: path.to_owned(), size, limit });
         }
-        match run(&self.path, &["cat-file", "blob", &name], LOOK).await {
-            Ok(content) => Ok(Some(content)),
+        match self.look(&["cat-file", "blob", &name]).await {
+            Ok(content) => Ok(Some(content.to_vec())),
             // A folder, or a submodule's commit.
             Err(Error::Failed { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
+
+    /// What git answers to `arguments` that name a commit or another object by its hash.
+    async fn look(&self, arguments: &[&str]) -> Result<Arc<[u8]>, Error> {
+        let key = arguments.join("\0");
+        if let Some(answer) = self.answers.get(&key) {
+            return Ok(answer);
+        }
+        let answer: Arc<[u8]> = run(&self.path, arguments, LOOK).await?.into();
+        self.answers.insert(key, Arc::clone(&answer));
+        Ok(answer)
+    }
+
+    fn object(&self, reference: &str) -> Option<String> {
+        let references = self.references.read().unwrap_or_else(PoisonError::into_inner);
+        references.get(reference).cloned()
+    }
+}
+
+/// Whether this is the full hash of an object, SHA-1 or SHA-256, as git writes it.
+pub fn is_hash(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A line of `git ls-tree -l`: `<mode> <kind> <object> <size>\t<path>`.
@@ -251,6 +307,30 @@ mod tests {
         assert_eq!(file.as_deref(), Some(&b"name: site\n"[..]));
         assert_eq!(mirror.read(&commit, "none", 100).await.unwrap(), None);
         assert_eq!(mirror.read(&commit, ".garrison", 10_000).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn references_are_as_fetched_and_commits_are_remembered() {
+        let (dir, mirror) = repository().await;
+        mirror.fetch().await.unwrap();
+        let first = mirror.commit("refs/heads/main").await.unwrap();
+        mirror.read(&first, "README", 100).await.unwrap();
+        let work = dir.path().join("work");
+        std::fs::write(work.join("README"), "bye\n").unwrap();
+        git(&work, &["commit", "--quiet", "-a", "-m", "second"]).await;
+        git(&work, &["tag", "-m", "annotated", "v1"]).await;
+        assert_eq!(mirror.commit("refs/heads/main").await.unwrap(), first);
+
+        mirror.fetch().await.unwrap();
+        let second = mirror.commit("refs/heads/main").await.unwrap();
+        assert_ne!(second, first);
+        assert_eq!(mirror.commit("refs/tags/v1").await.unwrap(), second);
+        assert_eq!(mirror.commit(&first).await.unwrap(), first);
+
+        std::fs::remove_dir_all(dir.path().join("m.git")).unwrap();
+        let remembered = mirror.read(&first, "README", 100).await.unwrap();
+        assert_eq!(remembered.as_deref(), Some(&b"hello\n"[..]));
+        assert_eq!(mirror.commit(&second).await.unwrap(), second);
     }
 
     #[tokio::test]

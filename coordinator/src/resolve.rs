@@ -49,21 +49,20 @@ struct Shared {
     config: Arc<Config>,
     /// Where source bundles go.
     contents: Contents,
-    /// Held while fetching, so that one repository is fetched once at a time.
-    mirrors: BTreeMap<RepositoryName, Mutex<Fetched>>,
+    repositories: BTreeMap<RepositoryName, Repository>,
 }
 
 impl Resolver {
     /// A resolver with mirrors under the data directory.
     pub fn new(config: Arc<Config>, contents: Contents, driver: Handle) -> Resolver {
         let folder = config.data.join("mirrors");
-        let mirrors = config.repositories.iter().map(|repository| {
-            let path = folder.join(format!("{}.git", repository.name));
-            let mirror = Mirror::new(path, repository.url.clone());
-            (repository.name.clone(), Mutex::new(Fetched { mirror, last: None }))
+        let repositories = config.repositories.iter().map(|it| {
+            let mirror = Mirror::new(folder.join(format!("{}.git", it.name)), it.url.clone());
+            let max_age = Duration::from_secs(it.max_age_s.into());
+            (it.name.clone(), Repository { mirror, max_age, last: Mutex::default() })
         });
-        let mirrors = mirrors.collect();
-        Resolver { shared: Arc::new(Shared { config, contents, mirrors }), driver }
+        let repositories = repositories.collect();
+        Resolver { shared: Arc::new(Shared { config, contents, repositories }), driver }
     }
 
     /// Resolves triggers until `stop`.
@@ -142,16 +141,22 @@ impl Shared {
     /// The mirror of the trigger's repository with what the trigger speaks of.
     async fn with_trigger(&self, trigger: &Trigger, begun: Instant) -> Result<Mirror, String> {
         let name = &trigger.repository;
-        let Some(fetched) = self.mirrors.get(name) else {
+        let Some(repository) = self.repositories.get(name) else {
             return Err(format!("repository '{name}' is not in the coordinator's configuration"));
         };
-        let mut fetched = fetched.lock().await;
-        if let Cause::Push { commit } = &trigger.cause
-            && fetched.mirror.commit(commit).await.is_ok()
+        let named = match &trigger.cause {
+            Cause::Push { commit } => {
+                repository.forget().await;
+                Some(commit)
+            }
+            Cause::Manual { .. } => Some(&trigger.reference).filter(|it| git::is_hash(it)),
+        };
+        if let Some(commit) = named
+            && repository.mirror.commit(commit).await.is_ok()
         {
-            return Ok(fetched.mirror.clone());
+            return Ok(repository.mirror.clone());
         }
-        fetched.since(begun).await
+        repository.as_of(begun, Duration::ZERO).await
     }
 
     /// The inventory that is bound to a partition, if `repository` may deploy there.
@@ -175,8 +180,8 @@ impl Shared {
             return Ok(File { name: format!("{partition}.yaml"), bytes: text.into_bytes() });
         };
         let failed = |error: git::Error| Unavailable::Failed(error.to_string());
-        let fetched = self.mirrors.get(&inventory.repository).ok_or(Unavailable::NotFound)?;
-        let mirror = fetched.lock().await.since(begun).await.map_err(Unavailable::Failed)?;
+        let kept = self.repositories.get(&inventory.repository).ok_or(Unavailable::NotFound)?;
+        let mirror = kept.as_of(begun, kept.max_age).await.map_err(Unavailable::Failed)?;
         let reference = format!("refs/heads/{}", inventory.branch);
         let commit = mirror.commit(&reference).await.map_err(failed)?;
         let content = mirror.read(&commit, &inventory.file, FILE).await.map_err(failed)?;
@@ -185,27 +190,40 @@ impl Shared {
     }
 }
 
-/// A mirror, and how it was last brought up to date.
-struct Fetched {
+/// A configured repository.
+struct Repository {
     mirror: Mirror,
-    /// When that began, and why it failed if it did.
-    last: Option<(Instant, Result<(), String>)>,
+    /// How old the mirror may be where an inventory is read from it.
+    max_age: Duration,
+    /// How it was last brought up to date; held while that is done, so that it is done once.
+    last: Mutex<Option<Fetched>>,
 }
 
-impl Fetched {
-    /// The mirror as its repository was at `begun` or later: what one trigger looks into again and
-    /// again is fetched once, and what cannot be reached is waited for once.
-    async fn since(&mut self, begun: Instant) -> Result<Mirror, String> {
-        let last = self.last.take().filter(|(at, _)| *at >= begun);
-        let (at, result) = match last {
-            Some(last) => last,
+/// A fetch: when it began, and why it failed if it did.
+type Fetched = (Instant, Result<(), String>);
+
+impl Repository {
+    /// The mirror as its repository was at most `age` before `begun`: what one trigger looks into
+    /// again and again is fetched once, and what cannot be reached is waited for once.
+    async fn as_of(&self, begun: Instant, age: Duration) -> Result<Mirror, String> {
+        let mut last = self.last.lock().await;
+        let still_holds = |(at, result): &Fetched| match result {
+            Ok(()) => *at + age >= begun,
+            Err(_) => *at >= begun,
+        };
+        let fetched = match last.take().filter(still_holds) {
+            Some(fetched) => fetched,
             None => {
                 let now = Instant::now();
                 (now, fetch(&self.mirror).await.map_err(|error| error.to_string()))
             }
         };
-        self.last = Some((at, result.clone()));
-        result.map(|()| self.mirror.clone())
+        last.insert(fetched).1.clone().map(|()| self.mirror.clone())
+    }
+
+    /// There is something new.
+    async fn forget(&self) {
+        *self.last.lock().await = None;
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Options {
     /// Its repository, as the coordinator's configuration calls it.
     #[arg(long, short)]
     repository: RepositoryName,
-    /// Branch or full reference.
+    /// Branch, full reference, or full hash of a commit.
     #[arg(long = "ref", default_value = "main")]
     reference: String,
     /// Waits for the run's end, shows its progress, and exits with its outcome.

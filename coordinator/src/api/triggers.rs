@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::types::{NewTrigger, Trigger, Triggered};
 use super::{Body, Caller, Failure, Shared};
 use crate::driver::AskError;
+use crate::git;
 
 /// How long a request waits for a pending trigger.
 const WAIT: Duration = Duration::from_secs(30);
@@ -78,7 +79,7 @@ fn view(trigger: trigger::Trigger) -> Trigger {
     Trigger { id: trigger.id.0, status: status.to_owned(), runs, reason }
 }
 
-/// A full reference: a name without `refs/` is a branch.
+/// A full reference, or a commit's full hash: another name without `refs/` is a branch.
 pub(super) fn full(reference: &str) -> Option<String> {
     let sound =
         |part: &str| !part.is_empty() && !part.starts_with(['.', '-']) && !part.ends_with(['.']);
@@ -89,7 +90,7 @@ pub(super) fn full(reference: &str) -> Option<String> {
     if !reference.split('/').all(sound) {
         return None;
     }
-    if reference.starts_with("refs/") {
+    if reference.starts_with("refs/") || git::is_hash(reference) {
         return Some(reference.to_owned());
     }
     Some(format!("refs/heads/{reference}"))
@@ -103,6 +104,8 @@ mod tests {
     fn a_name_is_a_branch_unless_it_says_otherwise() {
         assert_eq!(full("main").as_deref(), Some("refs/heads/main"));
         assert_eq!(full("refs/tags/v1").as_deref(), Some("refs/tags/v1"));
+        let hash = "a".repeat(40);
+        assert_eq!(full(&hash), Some(hash));
         for bad in ["", "a b", "--upload-pack=x", "a..b", "a//b", "a^", "x@{1}", "a:b"] {
             assert_eq!(full(bad), None, "{bad}");
         }

@@ -22,7 +22,8 @@ pub struct NewTrigger {
     pub repository: RepositoryName,
     /// The pipeline's name.
     pub pipeline: PipelineName,
-    /// A branch, or a full reference such as `refs/tags/v1`.
+    /// A branch, a full reference such as `refs/tags/v1`, or the full hash of a commit that was
+    /// pushed.
     pub reference: String,
     /// Makes the request safe to repeat: the same key acts once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +76,7 @@ pub struct Run {
     pub file: String,
     /// Its repository.
     pub repository: RepositoryName,
-    /// Full git reference.
+    /// Full git reference, or a commit's hash.
     pub reference: String,
     /// The commit in hex.
     pub commit: String,
