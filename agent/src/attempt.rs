@@ -98,7 +98,7 @@ impl Attempt {
     /// Makes the directory `root/ID` with `order`, its exact bytes. Durable when it returns; after
     /// a crash in between there is no attempt.
     pub fn create(root: &Path, id: AttemptId, order: &[u8]) -> Result<Self, Error> {
-        let attempt = Self { id, dir: root.join(id.to_string()) };
+        let attempt = Self { id, dir: Self::path(root, id) };
         attempt.make_dir(root)?;
         attempt.fill(order).map_err(|source| Error::Io {
             action: "write an order to",
@@ -107,6 +107,11 @@ impl Attempt {
         })?;
         sync_dir(root).map_err(io_error("sync", root))?;
         Ok(attempt)
+    }
+
+    /// Where the directory of an attempt is, or would be.
+    pub fn path(root: &Path, id: AttemptId) -> PathBuf {
+        root.join(id.to_string())
     }
 
     /// The attempt in `dir`, whose name is its id.
@@ -176,7 +181,10 @@ impl Attempt {
     /// Empties the working directory. For an attempt that has not started.
     pub fn clear_work(&self) -> Result<(), Error> {
         let work = self.work();
-        let clear = || force_remove(&work).and_then(|()| fs::create_dir(&work));
+        let clear = || match fs::read_dir(&work)?.next() {
+            None => Ok(()),
+            Some(_) => force_remove(&work).and_then(|()| fs::create_dir(&work)),
+        };
         clear().map_err(io_error("empty", &work))
     }
 

@@ -24,7 +24,7 @@ use crate::executor::docker;
 use crate::keeper::{Keeper, Start};
 use crate::policy::Policy;
 use crate::runner::bury::bury;
-use crate::runner::handle::Launcher;
+use crate::runner::handle::{Begun, Launcher};
 use crate::upload::Uploads;
 use crate::{clock, spool};
 
@@ -89,6 +89,8 @@ pub struct Host {
     me: Handle,
     uploads: Uploads,
     outbox: Option<mpsc::Sender<v1::AgentMessage>>,
+    /// Runners that wait for orders which are being written.
+    begun: BTreeMap<AttemptId, Begun>,
     /// By which each keeper hears of a cancel.
     cancels: BTreeMap<AttemptId, CancellationToken>,
     tasks: JoinSet<()>,
@@ -127,6 +129,7 @@ impl Host {
             me,
             uploads,
             outbox: None,
+            begun: BTreeMap::new(),
             cancels: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
@@ -164,6 +167,9 @@ impl Host {
     fn event(&mut self, event: Event) {
         if event == Event::LinkDown {
             self.outbox = None;
+        }
+        if let Event::StoreFailed { attempt, .. } = &event {
+            self.begun.remove(attempt);
         }
         let event = match event {
             Event::OrderReceived { attempt, order, .. } => {
@@ -228,6 +234,12 @@ impl Host {
     }
 
     fn store(&mut self, id: AttemptId, order: Vec<u8>) {
+        // An order that is refused, or cannot be written, drops it; and if it cannot be begun, the
+        // keeper tries again and says why.
+        if let Ok(begun) = self.settings.launcher.begin(&Attempt::path(&self.settings.attempts, id))
+        {
+            self.begun.insert(id, begun);
+        }
         let (root, me) = (self.settings.attempts.clone(), self.me.clone());
         self.tasks.spawn(async move {
             let created = blocking(move || Attempt::create(&root, id, &order)).await;
@@ -244,7 +256,10 @@ impl Host {
 
     fn launch(&mut self, id: AttemptId) {
         match self.attempt(id) {
-            Ok(attempt) => self.keep(attempt, Start::Spawn),
+            Ok(attempt) => {
+                let begun = self.begun.remove(&id);
+                self.keep(attempt, Start::Spawn(begun));
+            }
             Err(error) => error!(attempt = %id, %error, "directory is gone"),
         }
     }
@@ -264,6 +279,7 @@ impl Host {
     }
 
     fn conclude(&mut self, id: AttemptId, outcome: Outcome) {
+        self.begun.remove(&id);
         let attempt = self.attempt(id);
         let (me, uploads) = (self.me.clone(), self.uploads.clone());
         self.tasks.spawn(async move {

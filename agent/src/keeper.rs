@@ -18,7 +18,7 @@ use crate::content::Contents;
 use crate::host;
 use crate::policy::Policy;
 use crate::runner::bury::{self, bury};
-use crate::runner::handle::{self, Handle, Launcher};
+use crate::runner::handle::{self, Begun, Handle, Launcher};
 use crate::runner::handover::Handover;
 use crate::upload::Uploads;
 
@@ -29,10 +29,10 @@ const TRIES: u32 = 3;
 const BURY_AGAIN: Duration = Duration::from_secs(5);
 
 /// How a keeper begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Start {
-    /// With a new runner.
-    Spawn,
+    /// With a new runner, which may wait already.
+    Spawn(Option<Begun>),
     /// With the runner that lives.
     Attach,
 }
@@ -73,7 +73,7 @@ impl Keeper {
     }
 
     async fn follow(&self, mut start: Start) -> Result<Verdict, String> {
-        if start == Start::Spawn {
+        if let Start::Spawn(_) = start {
             // It waits for the link if it must; nothing of the attempt was started.
             let obtained = tokio::select! {
                 obtained = self.obtain() => obtained,
@@ -90,10 +90,10 @@ impl Keeper {
         for _ in 0..TRIES {
             let handle = match start {
                 Start::Attach => Handle::attach(&self.attempt),
-                Start::Spawn if self.cancel.is_cancelled() => {
+                Start::Spawn(_) if self.cancel.is_cancelled() => {
                     return self.conclude(Outcome::Cancelled);
                 }
-                Start::Spawn => match self.spawn().await {
+                Start::Spawn(begun) => match self.spawn(begun).await {
                     Ok(handle) => handle,
                     Err(reason) => return self.conclude(Outcome::InfraError { reason }),
                 },
@@ -105,7 +105,7 @@ impl Keeper {
                 Condition::Finished(verdict) => return Ok(*verdict),
                 Condition::Dead => return self.bury().await,
                 Condition::Held => start = Start::Attach,
-                Condition::Unstarted => start = Start::Spawn,
+                Condition::Unstarted => start = Start::Spawn(None),
             }
         }
         let words = std::fs::read_to_string(self.attempt.runner_err()).unwrap_or_default();
@@ -163,12 +163,13 @@ impl Keeper {
         }
     }
 
-    async fn spawn(&self) -> Result<Handle, String> {
+    async fn spawn(&self, begun: Option<Begun>) -> Result<Handle, String> {
         let policy = Policy::load(self.policy.as_deref()).map_err(|error| error.to_string())?;
         let mask = policy.mask_values().map_err(|error| error.to_string())?;
         let handover = Handover::new(mask).with_ssh_keys(policy.ssh_keys());
-        let spawned = self.launcher.spawn(&self.attempt, &handover).await;
-        spawned.map_err(|error| error.to_string())
+        let begun = begun.map_or_else(|| self.launcher.begin(self.attempt.dir()), Ok);
+        let begun = begun.map_err(|error| error.to_string())?;
+        Ok(begun.hand_over(&self.attempt, &handover).await)
     }
 
     /// The verdict; none if the runner died without one.

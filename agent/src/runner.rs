@@ -11,6 +11,7 @@ pub mod control;
 pub mod handle;
 pub mod handover;
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -109,16 +110,20 @@ pub fn main_with(dir: &Path, options: Options) -> ExitCode {
 }
 
 fn serve(dir: &Path, options: Options) -> Result<Exit, Error> {
-    let dir = dir.canonicalize().map_err(|e| Error::Directory(dir.display().to_string(), e))?;
-    let attempt = Attempt::open(&dir)?;
     // Fails only where this process leads a session or group already.
     let _ = nix::unistd::setsid();
+    // The directory may be in the making until then.
+    let handover = Handover::read(io::stdin().lock())?;
+    let directory = |error| Error::Directory(dir.display().to_string(), error);
+    let dir = dir.canonicalize().map_err(directory)?;
+    let attempt = Attempt::open(&dir)?;
+    let words = File::options().create(true).append(true).open(attempt.runner_err());
+    nix::unistd::dup2_stderr(words.map_err(directory)?).map_err(|e| directory(e.into()))?;
     let Some(lock) = attempt.lock()? else { return Ok(Exit::Done) };
     let state = attempt.state()?;
     if state.started.is_some() || state.verdict.is_some() {
         return Ok(Exit::Done);
     }
-    let handover = Handover::read(io::stdin().lock())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -289,7 +294,7 @@ fn incomplete(outcome: Outcome, error: &io::Error) -> Outcome {
     }
 }
 
-/// Stderr is the attempt's `runner.err`.
+/// Stderr is the attempt's `runner.err`, or the agent's own as long as nothing was handed over.
 fn complain(error: &dyn std::error::Error) {
     let _ = writeln!(io::stderr(), "runner: {error}");
 }

@@ -1,17 +1,16 @@
 //! The agent's hold on a runner: to start one, to find one again, to follow it and to cancel it.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
 use std::future::pending;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use pipelines::outcome::{Progress, Verdict};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use super::control::{Connection, Report};
 use super::handover::Handover;
@@ -65,49 +64,47 @@ pub enum Event {
 
 /// Why a runner could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Its stderr has no place to go.
-    #[error("cannot open {path}: {source}")]
-    Stderr {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The program does not start.
-    #[error("cannot start the runner {program}: {source}")]
-    Spawn {
-        /// [`Launcher::program`].
-        program: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+#[error("cannot start the runner {program}: {source}")]
+pub struct Error {
+    /// [`Launcher::program`].
+    program: PathBuf,
+    /// Why not.
+    source: io::Error,
 }
 
+/// A runner that waits for its handover. Dropped before it got one, it ends.
+#[derive(Debug)]
+pub struct Begun(Child);
+
 impl Launcher {
-    /// Starts a runner for `attempt` and hands `handover` to it. If it ends, or this future is
-    /// dropped, before all was handed over, then it starts nothing. If a runner lives already, the
-    /// new one ends and the handle holds that one.
-    pub async fn spawn(&self, attempt: &Attempt, handover: &Handover) -> Result<Handle, Error> {
-        let path = attempt.runner_err();
-        let stderr = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(|source| Error::Stderr { path, source })?;
-        let mut child = Command::new(&self.program)
+    /// Begins a runner for the attempt whose directory is, or will be, `dir`. It looks at nothing
+    /// before its handover, so the order may be written and the source be unpacked meanwhile.
+    pub fn begin(&self, dir: &Path) -> Result<Begun, Error> {
+        let child = Command::new(&self.program)
             .args(&self.args)
-            .arg(attempt.dir())
+            .arg(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .map_err(|source| Error::Spawn { program: self.program.clone(), source })?;
-        if let Some(mut stdin) = child.stdin.take() {
+            .spawn();
+        child.map(Begun).map_err(|source| Error { program: self.program.clone(), source })
+    }
+
+    /// Begins a runner for `attempt` and hands `handover` to it.
+    pub async fn spawn(&self, attempt: &Attempt, handover: &Handover) -> Result<Handle, Error> {
+        Ok(self.begin(attempt.dir())?.hand_over(attempt, handover).await)
+    }
+}
+
+impl Begun {
+    /// Lets it start `attempt`. If it ends, or this future is dropped, before all was handed over,
+    /// then it starts nothing. If another runner lives already, this one ends and the handle holds
+    /// that one.
+    pub async fn hand_over(mut self, attempt: &Attempt, handover: &Handover) -> Handle {
+        if let Some(mut stdin) = self.0.stdin.take() {
             // A runner that ends early closes it; the handle then tells of its end.
             let _ = stdin.write_all(&handover.to_bytes()).await;
         }
-        Ok(Handle { child: Some(child), ..Handle::attach(attempt) })
+        Handle { child: Some(self.0), ..Handle::attach(attempt) }
     }
 }
 
@@ -206,7 +203,8 @@ impl Handle {
             if let Some(last) = self.last_event() {
                 return Some(last);
             }
-            sleep(pause).await;
+            // One that ended already has nothing more to say than its directory.
+            let _ = timeout(pause, ended(&mut self.child)).await;
             pause = (pause * 2).min(longest);
         }
     }
@@ -228,5 +226,14 @@ impl Handle {
                 Some(Event::Died)
             }
         }
+    }
+}
+
+/// The end of a runner that this process started; never of another.
+async fn ended(child: &mut Option<Child>) {
+    match child {
+        // After an error its directory tells.
+        Some(child) => drop(child.wait().await),
+        None => pending().await,
     }
 }

@@ -105,7 +105,6 @@ async fn a_handover_that_is_cut_off_starts_nothing() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    until("the runner waits for its handover", || attempt.is_alive().unwrap()).await;
     runner.stdin.take().unwrap().write_all(br#"{"version":1,"mask":["hun"#).unwrap();
     assert_eq!(runner.wait().unwrap().code(), Some(1));
     assert_eq!(attempt.condition().unwrap(), Condition::Unstarted);
