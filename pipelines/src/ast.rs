@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::glob::Glob;
-use crate::name::{DeviceName, JobName, PartitionName, PipelineName};
-use crate::plan::{Network, Pull};
+use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
+use crate::plan::{Network, Pull, Retry};
 use crate::source::{Span, Spanned};
 
 /// Environment variables, by name.
@@ -18,6 +18,7 @@ pub(crate) struct Pipeline {
     pub(crate) partitions: Vec<Spanned<PartitionName>>,
     pub(crate) defaults: Defaults,
     pub(crate) env: Env,
+    pub(crate) lock: Option<LockName>,
     pub(crate) jobs: Vec<Job>,
 }
 
@@ -39,6 +40,7 @@ pub(crate) enum Push {
 pub(crate) struct Defaults {
     pub(crate) image: Option<String>,
     pub(crate) timeout_s: Option<u32>,
+    pub(crate) retry: Option<Retry>,
 }
 
 pub(crate) struct Job {
@@ -51,6 +53,21 @@ pub(crate) struct Job {
     pub(crate) artifacts: Option<Artifacts>,
     /// Where it runs, when that is not everywhere.
     pub(crate) partitions: Option<Vec<Spanned<PartitionName>>>,
+    pub(crate) lock: Option<LockName>,
+    /// Labels that its agent must have.
+    pub(crate) labels: BTreeMap<LabelName, String>,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) on_lost: Option<Spanned<OnLost>>,
+    /// In seconds.
+    pub(crate) lost_after: Option<Spanned<u32>>,
+}
+
+/// What is done when the job's agent is away for long.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnLost {
+    Wait,
+    Fail,
+    Retry,
 }
 
 /// By what means a job runs; its span is that of the key.

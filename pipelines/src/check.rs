@@ -1,6 +1,7 @@
 //! What a pipeline's parts say about each other: names that must exist, and what must fit.
 
 mod cycle;
+mod lost;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +44,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         partitions(job, &names, report);
         needs(job, &names, report);
         task(pipeline, job, inventories, report);
+        lost::check(job, report);
     }
     cycle::check(pipeline, report);
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::ast::{Image, Job as Written, Pipeline, Task as WrittenTask};
+use crate::ast::{Image, Job as Written, OnLost as WrittenOnLost, Pipeline, Task as WrittenTask};
 use crate::check::Inventories;
 use crate::graph::Graph;
 use crate::name::{JobName, PartitionName};
-use crate::plan::{Container, Job, Network, Plan, Pull, Ssh, Task};
+use crate::plan::{Container, Job, Network, OnLost, Plan, Pull, Ssh, Task};
 use crate::source::Spanned;
 
 /// Time limit of a job that names none, in seconds.
@@ -29,7 +29,12 @@ pub(crate) fn expand(pipeline: &Pipeline, file: &str, inventories: &Inventories)
             jobs.push(Job { needs, ..job(pipeline, written, partition, inventories)? });
         }
     }
-    Some(Plan { pipeline: pipeline.name.clone()?, file: file.to_owned(), jobs })
+    Some(Plan {
+        pipeline: pipeline.name.clone()?,
+        file: file.to_owned(),
+        lock: pipeline.lock.clone(),
+        jobs,
+    })
 }
 
 fn job(
@@ -41,6 +46,7 @@ fn job(
     let mut env = pipeline.env.clone();
     env.extend(written.env.clone());
     let artifacts = written.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
+    let retry = written.retry.as_ref().or(pipeline.defaults.retry.as_ref());
     let timeout_s = written.timeout_s.or(pipeline.defaults.timeout_s);
     Some(Job {
         name: written.name.value.clone(),
@@ -51,7 +57,20 @@ fn job(
         env,
         timeout_s: timeout_s.unwrap_or(DEFAULT_TIMEOUT_S),
         artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
+        lock: written.lock.clone(),
+        labels: written.labels.clone(),
+        retry: retry.filter(|retry| retry.max > 0).cloned(),
+        on_lost: on_lost(written)?,
     })
+}
+
+fn on_lost(written: &Written) -> Option<OnLost> {
+    let after_s = written.lost_after.as_ref().map(|after| after.value);
+    match written.on_lost.as_ref().map(|on_lost| on_lost.value) {
+        None | Some(WrittenOnLost::Wait) => Some(OnLost::Wait),
+        Some(WrittenOnLost::Fail) => Some(OnLost::Fail { after_s: after_s? }),
+        Some(WrittenOnLost::Retry) => Some(OnLost::Retry { after_s: after_s? }),
+    }
 }
 
 fn task(

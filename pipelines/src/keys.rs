@@ -18,12 +18,11 @@ const NOTHING_YET: &str = "remove it; nothing replaces it yet";
 
 pub(crate) const PIPELINE: Place = Place {
     title: "a pipeline",
-    keys: &["name", "on", "partitions", "defaults", "env", "jobs"],
+    keys: &["name", "on", "partitions", "lock", "defaults", "env", "jobs"],
     planned: &[
         ("concurrency", NOTHING_YET),
         ("include", "write the jobs into this file until then"),
         ("inputs", "start one pipeline for each choice until then"),
-        ("lock", NOTHING_YET),
         ("templates", "use a YAML anchor and alias until then"),
         ("variables", "use `env` until then"),
         ("window", NOTHING_YET),
@@ -61,7 +60,7 @@ pub(crate) const PARTITIONS: Place = Place {
 };
 
 pub(crate) const DEFAULTS: Place =
-    Place { title: "`defaults`", keys: &["image", "timeout"], planned: &[("retry", NOTHING_YET)] };
+    Place { title: "`defaults`", keys: &["image", "timeout", "retry"], planned: &[] };
 
 pub(crate) const JOB: Place = Place {
     title: "a job",
@@ -75,9 +74,13 @@ pub(crate) const JOB: Place = Place {
         "timeout",
         "artifacts",
         "partitions",
+        "agent",
+        "lock",
+        "retry",
+        "on_lost",
+        "lost_after",
     ],
     planned: &[
-        ("agent", NOTHING_YET),
         ("cache", NOTHING_YET),
         ("concurrency", NOTHING_YET),
         ("devices", "write one job for each device until then"),
@@ -85,16 +88,12 @@ pub(crate) const JOB: Place = Place {
         ("extends", "use a YAML anchor and alias until then"),
         ("gate", "split the pipeline and start the second part by hand until then"),
         ("inventory", NOTHING_YET),
-        ("lock", NOTHING_YET),
-        ("lost_after", NOTHING_YET),
         ("matrix", "write the jobs out until then"),
-        ("on_lost", NOTHING_YET),
         ("outputs", "leave a file and use `artifacts` until then"),
         ("pipeline", NOTHING_YET),
         ("reboot", NOTHING_YET),
         ("render", NOTHING_YET),
         ("resources", "use `memory` and `cpus` of `container` until then"),
-        ("retry", NOTHING_YET),
         ("rollout", NOTHING_YET),
         ("secrets", NOTHING_YET),
         ("services", NOTHING_YET),
@@ -130,6 +129,9 @@ pub(crate) const NEED: Place = Place {
 pub(crate) const ARTIFACTS: Place =
     Place { title: "`artifacts`", keys: &["paths"], planned: &[("expire", NOTHING_YET)] };
 
+pub(crate) const RETRY: Place =
+    Place { title: "`retry`", keys: &["max", "on", "delay"], planned: &[] };
+
 pub(crate) const INVENTORY: Place = Place {
     title: "an inventory",
     keys: &["partition", "devices"],
@@ -157,7 +159,7 @@ pub(crate) const DEVICE: Place = Place {
 
 /// Places of a pipeline file; a key that is unknown in one may belong in another.
 const PIPELINE_PLACES: &[&Place] =
-    &[&PIPELINE, &ON, &PUSH, &DEFAULTS, &JOB, &CONTAINER, &SSH, &ARTIFACTS];
+    &[&PIPELINE, &ON, &PUSH, &DEFAULTS, &JOB, &CONTAINER, &SSH, &ARTIFACTS, &RETRY];
 
 impl Place {
     /// Whether a mapping holds any key that is planned for this place.

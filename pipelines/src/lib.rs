@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod glob;
 pub mod id;
 pub mod inventory;
+pub mod label;
 pub mod limits;
 pub mod load;
 pub mod name;

@@ -41,5 +41,8 @@ pub const GLOB_BYTES: usize = 1024;
 /// Longest image reference, in bytes.
 pub const IMAGE_BYTES: usize = 512;
 
+/// Most attempts of a job after its first.
+pub const RETRIES: u32 = 10;
+
 /// Longest time limit of a job, in seconds: 30 days.
 pub const TIMEOUT_S: u32 = 30 * 24 * 60 * 60;

@@ -124,6 +124,14 @@ name!(
     /// An API token.
     TokenName
 );
+name!(
+    /// The name of a lock, within a partition.
+    LockName
+);
+name!(
+    /// The name of an agent's label.
+    LabelName
+);
 
 #[cfg(test)]
 mod tests {

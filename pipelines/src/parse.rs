@@ -1,5 +1,6 @@
 //! From the YAML tree to a pipeline. What cannot be read is reported and left out.
 
+mod failure;
 mod job;
 mod on;
 mod task;
@@ -10,7 +11,7 @@ use crate::ast::{Defaults, Env, Pipeline};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::keys;
 use crate::limits;
-use crate::name::{PartitionName, PipelineName};
+use crate::name::{LockName, PartitionName, PipelineName};
 use crate::quantity;
 use crate::source::{Span, Spanned};
 use crate::yaml::{Document, Entry, Node, Value};
@@ -38,12 +39,13 @@ pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<P
     };
     let defaults = fields.entry("defaults").map(|entry| defaults(report, entry));
     let env = fields.node("env").map(|node| env(report, node)).unwrap_or_default();
+    let lock = fields.node("lock").and_then(|node| lock(report, node));
     let help = "add `jobs:` with a mapping from each job's name to what it does";
     let jobs = match report.required(&fields, "jobs", "the pipeline", help) {
         Some(entry) => job::jobs(report, &entry.value),
         None => Vec::new(),
     };
-    Some(Pipeline { name, on, partitions, defaults: defaults.unwrap_or_default(), env, jobs })
+    Some(Pipeline { name, on, partitions, defaults: defaults.unwrap_or_default(), env, lock, jobs })
 }
 
 /// The partitions that a file names, without reporting anything.
@@ -99,7 +101,12 @@ fn defaults(report: &mut Report<'_>, entry: &Entry) -> Defaults {
     Defaults {
         image: fields.node("image").and_then(|node| task::image(report, node)),
         timeout_s: fields.node("timeout").and_then(|node| timeout(report, node)),
+        retry: fields.entry("retry").and_then(|entry| failure::retry(report, entry)),
     }
+}
+
+fn lock(report: &mut Report<'_>, node: &Node) -> Option<LockName> {
+    Some(report.name(node, "the lock's name")?.value)
 }
 
 fn timeout(report: &mut Report<'_>, node: &Node) -> Option<u32> {

@@ -1,11 +1,11 @@
 //! The plan: a pipeline at one commit for one trigger, expanded into a fixed graph of jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::name::{DeviceName, JobName, PartitionName, PipelineName};
+use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
 
 /// What a run will do. Serialised as JSON it is the same, byte for byte, for the same input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,10 @@ pub struct Plan {
     pub pipeline: PipelineName,
     /// Its file, relative to the repository's root.
     pub file: String,
+    /// Held by the run in each partition, from its first attempt there until all its jobs there
+    /// have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockName>,
     /// The jobs in an order in which each stands behind all that it needs.
     pub jobs: Vec<Job>,
 }
@@ -53,6 +57,76 @@ pub struct Job {
     /// Glob patterns of files that the job leaves, relative to its working directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
+    /// Held by the job from its first attempt until it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockName>,
+    /// Labels that its agent must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<LabelName, String>,
+    /// Which attempts are followed by another; none if the first one decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// What is done when its agent is away for long.
+    #[serde(default, skip_serializing_if = "OnLost::is_wait")]
+    pub on_lost: OnLost,
+}
+
+/// Attempts that are followed by another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Most attempts after the first.
+    pub max: u32,
+    /// After which outcomes; sorted.
+    pub on: BTreeSet<RetryOn>,
+    /// Pause before the next attempt, in seconds.
+    #[serde(default)]
+    pub delay_s: u32,
+}
+
+/// An outcome that another attempt may better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryOn {
+    /// The job's own program failed.
+    Failed,
+    /// Its time limit passed.
+    TimedOut,
+    /// Something beside it failed.
+    InfraError,
+}
+
+/// What is done with an attempt whose agent is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum OnLost {
+    /// Nothing: the agent's own word is waited for.
+    #[default]
+    Wait,
+    /// The job ends as lost.
+    Fail {
+        /// After so many seconds; the agent ends the attempt by itself before that.
+        after_s: u32,
+    },
+    /// The job is tried again.
+    Retry {
+        /// After so many seconds; the agent ends the attempt by itself before that.
+        after_s: u32,
+    },
+}
+
+impl OnLost {
+    /// How long an attempt may go on without its agent hearing of the coordinator, in seconds; none
+    /// for as long as it takes.
+    pub fn lease_s(self) -> Option<u32> {
+        match self {
+            OnLost::Wait => None,
+            OnLost::Fail { after_s } | OnLost::Retry { after_s } => Some(after_s),
+        }
+    }
+
+    fn is_wait(&self) -> bool {
+        *self == OnLost::Wait
+    }
 }
 
 /// By what means a job runs.

@@ -186,8 +186,12 @@ impl State {
 impl ActiveRun {
     /// A run whose plan and jobs follow.
     fn new(run: Run) -> ActiveRun {
-        let plan =
-            Plan { pipeline: run.pipeline.clone(), file: run.file.clone(), jobs: Vec::new() };
+        let plan = Plan {
+            pipeline: run.pipeline.clone(),
+            file: run.file.clone(),
+            lock: None,
+            jobs: Vec::new(),
+        };
         ActiveRun { run, plan: Arc::new(plan), jobs: vec![], dependents: vec![], open: 0 }
     }
 }

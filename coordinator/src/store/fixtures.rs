@@ -66,9 +66,18 @@ pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
         env: BTreeMap::new(),
         timeout_s: 60,
         artifacts: Vec::new(),
+        lock: None,
+        labels: BTreeMap::new(),
+        retry: None,
+        on_lost: pipelines::plan::OnLost::Wait,
     };
     let jobs = partitions.iter().map(job).collect();
-    Arc::new(Plan { pipeline: "deploy".parse().unwrap(), file: "deploy.yaml".to_owned(), jobs })
+    Arc::new(Plan {
+        pipeline: "deploy".parse().unwrap(),
+        file: "deploy.yaml".to_owned(),
+        lock: None,
+        jobs,
+    })
 }
 
 pub(crate) fn agent(partition: &str, name: &str) -> Agent {

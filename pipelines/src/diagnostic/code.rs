@@ -77,6 +77,7 @@ codes! {
     InvalidNumber = "P044", "A number cannot be read, or is out of range.";
     InvalidImage = "P045", "An image reference cannot be used.";
     InvalidUser = "P046", "A user name cannot be used.";
+    InvalidLabel = "P047", "A label's value cannot be used.";
 
     NotOneTask = "P050", "A job has none or several of `container`, `ssh` and `process`.";
     UnknownJob = "P051", "`needs` names a job that does not exist.";
@@ -91,6 +92,10 @@ codes! {
     PlanTooLarge = "P060", "The plan would be too large.";
     NotTriggered = "P061", "The pipeline does not start on this trigger.";
     TooManyPartitions = "P062", "The pipeline names too many partitions.";
+    LostAfterMissing = "P063", "`on_lost` is `fail` or `retry`, and `lost_after` is missing.";
+    LostAfterUnused = "P064", "`lost_after` is given, and nothing is done then.";
+    LostOnDevice = "P065", "A job on a device cannot be given up by `on_lost`.";
+    LostOnHostNetwork = "P066", "A container with its host's network is given up by `on_lost`.";
 
     WrongPartition = "P070", "An inventory is another partition's.";
     InvalidHostKey = "P071", "A host key cannot be used.";

@@ -27,13 +27,35 @@ impl<'a> Report<'a> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
+        self.push(Severity::Error, code, span, message, help);
+    }
+
+    /// As [`Report::error`], about what can be used all the same.
+    pub(crate) fn warning(
+        &mut self,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.push(Severity::Warning, code, span, message, help);
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         if self.found.is_full() {
             self.found.omit();
             return;
         }
         let diagnostic = Diagnostic {
             code,
-            severity: Severity::Error,
+            severity,
             file: self.source.name().to_owned(),
             span,
             message: message.into(),

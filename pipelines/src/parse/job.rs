@@ -1,12 +1,15 @@
 //! `jobs`: what each job does, and around it.
 
-use super::{env, partitions, task, timeout};
+use std::collections::BTreeMap;
+
+use super::{env, failure, lock, partitions, task, timeout};
 use crate::ast::{Artifacts, Job};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::glob::Glob;
 use crate::keys;
+use crate::label;
 use crate::limits;
-use crate::name::JobName;
+use crate::name::{JobName, LabelName};
 use crate::source::Spanned;
 use crate::yaml::{Entry, Node, Value};
 
@@ -18,6 +21,8 @@ const NEEDS_HELP: &str = "list the names of jobs, such as `needs: [build]`";
 
 const GLOB_HELP: &str =
     "write a path below the working directory, such as `dist/` or `out/**/*.log`";
+
+const LABELS_HELP: &str = "write labels that the agent must have: `agent: { site: north }`; values of 63 characters at most";
 
 const ARTIFACTS_HELP: &str = "list what the job leaves: `artifacts: { paths: [dist/] }`";
 
@@ -57,6 +62,11 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
         partitions: fields
             .node("partitions")
             .and_then(|node| partitions(report, node, "`partitions` of a job")),
+        lock: fields.node("lock").and_then(|node| lock(report, node)),
+        labels: fields.node("agent").map(|node| labels(report, node)).unwrap_or_default(),
+        retry: fields.entry("retry").and_then(|entry| failure::retry(report, entry)),
+        on_lost: fields.node("on_lost").and_then(|node| failure::on_lost(report, node)),
+        lost_after: fields.node("lost_after").and_then(|node| failure::lost_after(report, node)),
         // Last, so that a job without a usable name also hears what else is wrong with it.
         name: name?,
     })
@@ -109,6 +119,18 @@ fn need(report: &mut Report<'_>, node: &Node) -> Option<Spanned<JobName>> {
         return None;
     }
     report.name(node, "the needed job's name")
+}
+
+fn labels(report: &mut Report<'_>, node: &Node) -> BTreeMap<LabelName, String> {
+    let entries = report.entries(node, "`agent`", LABELS_HELP).unwrap_or_default();
+    let label = |entry: &Entry| {
+        let what = format!("the label {}", quoted(&entry.key.text));
+        let name = report.name_of(&entry.key.text, entry.key.span, "the label's name");
+        let value =
+            report.scalar(&entry.value, &what, Code::InvalidLabel, LABELS_HELP, label::check);
+        Some((name?.value, value?.value))
+    };
+    entries.iter().filter_map(label).collect()
 }
 
 fn artifacts(report: &mut Report<'_>, entry: &Entry) -> Option<Artifacts> {

@@ -34,10 +34,14 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
                 env: BTreeMap::new(),
                 timeout_s: 60,
                 artifacts: vec![],
+                lock: None,
+                labels: BTreeMap::new(),
+                retry: None,
+                on_lost: pipelines::plan::OnLost::Wait,
             });
         }
     }
-    Plan { pipeline: "site".parse().unwrap(), file: ".garrison/site.yaml".into(), jobs }
+    Plan { pipeline: "site".parse().unwrap(), file: ".garrison/site.yaml".into(), lock: None, jobs }
 }
 
 pub(super) fn key(text: &str) -> AgentKey {
