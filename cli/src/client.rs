@@ -96,6 +96,11 @@ impl Client {
         }
     }
 
+    /// The coordinator's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// GETs JSON.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.parse(self.open(path)?)

@@ -4,6 +4,7 @@ pub mod agents;
 pub mod change;
 pub mod lint;
 pub mod logs;
+pub mod open;
 pub mod runs;
 pub mod show;
 pub mod tokens;

@@ -9,7 +9,7 @@ use coordinator::api::types::{RunDetail, Trigger};
 use pipelines::id::RunId;
 
 use crate::client::Client;
-use crate::command::{show, trigger};
+use crate::command::{open, show, trigger};
 use crate::exit::{Exit, Failure};
 use crate::output::Format;
 use crate::site::{OPEN_POLICY, Site, forge};
@@ -55,7 +55,7 @@ pub fn run(options: &Options) -> Result<Exit, Failure> {
         }
     }
     if is_as_told(&detail) {
-        summary(&site, &mut out, options)?;
+        summary(&site, &client, &mut out, options)?;
     } else {
         writeln!(out, "\nThat is not what was meant to happen: only 'health' was to fail.")?;
     }
@@ -162,18 +162,25 @@ fn last_lines(client: &Client, attempt: &str) -> Result<Vec<String>, Failure> {
     Ok(lines[lines.len().saturating_sub(8)..].iter().map(|line| (*line).to_owned()).collect())
 }
 
-fn summary(site: &Site, out: &mut impl Write, options: &Options) -> io::Result<()> {
+fn summary(
+    site: &Site,
+    client: &Client,
+    out: &mut impl Write,
+    options: &Options,
+) -> Result<(), Failure> {
     writeln!(
         out,
         "\nThat was the demo: one job was meant to fail, what needs it was skipped, and the other\n\
          partition was deployed all the same."
     )?;
     if !options.serve {
-        return writeln!(out, "Look around yourself: garrison demo --serve");
+        writeln!(out, "Look around yourself: garrison demo --serve")?;
+        return Ok(());
     }
-    writeln!(out, "It stays up until Ctrl-C. In another terminal:")?;
+    writeln!(out, "It stays up until Ctrl-C. In a browser, once:\n  {}", open::url(client)?)?;
+    writeln!(out, "In another terminal:")?;
     let data = site.data();
-    for command in ["runs", "show 1", "logs 1", "retry 1 --follow", "agents list"] {
+    for command in ["open", "runs", "show 1", "logs 1", "retry 1 --follow", "agents list"] {
         writeln!(out, "  garrison --data {} {command}", data.display())?;
     }
     Ok(())

@@ -60,6 +60,8 @@ enum Command {
     Cancel(command::change::Options),
     /// Tries the jobs of a run again that did not succeed.
     Retry(command::change::Options),
+    /// Prints a link that shows runs and logs in a browser.
+    Open(command::open::Options),
     /// Agents: list, admit, cut off.
     #[command(subcommand)]
     Agents(command::agents::Action),
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
                 command::change::run(&client, "cancel", &options, cli.output)
             }
             Command::Retry(options) => command::change::run(&client, "retry", &options, cli.output),
+            Command::Open(options) => command::open::run(&client, &options, cli.output),
             Command::Agents(action) => command::agents::run(&client, &action, cli.output),
             Command::Tokens(action) => command::tokens::run(&client, &action, cli.output),
             Command::Runner { .. }

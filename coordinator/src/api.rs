@@ -5,8 +5,9 @@
 
 mod agents;
 pub(crate) mod hooks;
-mod logs;
-mod runs;
+mod login;
+pub(crate) mod logs;
+pub(crate) mod runs;
 mod tokens;
 mod triggers;
 pub mod types;
@@ -32,6 +33,7 @@ use crate::config::Config;
 use crate::driver::{self, AskError};
 use crate::forge::Forges;
 use crate::logs::Logs;
+use crate::pages::logins::Logins;
 use crate::store::view::{self, View};
 use crate::token;
 
@@ -56,14 +58,16 @@ pub struct Api {
     pub ca_fingerprint: String,
     /// Hash of the token in the data directory.
     pub local_admin: TokenHash,
+    /// Who may open the pages.
+    pub logins: Logins,
     /// Ends followers when the coordinator stops.
     pub stop: CancellationToken,
 }
 
-type Shared = Arc<Api>;
+pub(crate) type Shared = Arc<Api>;
 
 /// All routes.
-pub fn router(api: Api) -> Router {
+pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { Json(serde_json::json!({ "status": "ok" })) }))
         .route("/api/v1/triggers", post(triggers::create))
@@ -77,12 +81,13 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/agents", get(agents::list))
         .route("/api/v1/agents/{partition}/{name}/token", post(agents::token))
         .route("/api/v1/agents/{partition}/{name}/revoke", post(agents::revoke))
+        .route("/api/v1/login-link", post(login::link))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{name}/revoke", post(tokens::revoke))
         .route("/hooks/github/{forge}", post(hooks::github))
         .fallback(|| async { Failure::not_found("there is no such path") })
         .layer(DefaultBodyLimit::max(BODY))
-        .with_state(Arc::new(api))
+        .with_state(api)
 }
 
 /// Why a request was not carried out.
@@ -93,12 +98,27 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// A sentence for people.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     fn new(status: StatusCode, message: impl Into<String>) -> Failure {
         Failure { status, message: message.into() }
     }
 
     fn not_found(message: impl Into<String>) -> Failure {
         Failure::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// It cannot be done now.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
     fn invalid(message: impl Into<String>) -> Failure {
@@ -177,7 +197,8 @@ impl FromRequestParts<Shared> for Caller {
     }
 }
 
-fn equal(one: &TokenHash, other: &TokenHash) -> bool {
+/// Whether two hashes are the same, in constant time.
+pub(crate) fn equal(one: &TokenHash, other: &TokenHash) -> bool {
     one.0.as_bytes().ct_eq(other.0.as_bytes()).into()
 }
 

@@ -1,7 +1,7 @@
 //! The coordinator's process: what is started, in which order, and how it stops.
 
 use std::fs;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use coordinator_core::actor::Actor;
 use proto::v1::enrolment_server::EnrolmentServer;
 use proto::v1::link_server::LinkServer;
 use tokio::net::TcpListener;
@@ -26,6 +27,8 @@ use crate::content::Contents;
 use crate::driver::{self, Driver, Handle};
 use crate::forge::Forges;
 use crate::logs::LogStore;
+use crate::pages;
+use crate::pages::logins::Logins;
 use crate::resolve::Resolver;
 use crate::session::Sessions;
 use crate::store::Store;
@@ -43,6 +46,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let forges = Forges::load(&config.forges)?;
     let config = Arc::new(config);
     let data = config.data.clone();
+    let is_first = !data.join("journal").exists();
     let (store, snapshot) = Store::open(&data, crate::store::Options::default(), driver::now())?;
     let ca = Arc::new(Ca::open(&data.join("ca"), &config.trust_domain)?);
     let view = store.view();
@@ -60,6 +64,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 
     let admin = token::generate(Kind::Api);
     write_local_admin(&config, &admin, agents.local_addr()?, http.local_addr()?)?;
+    let logins = Logins::default();
     let api = Api {
         driver: handle.clone(),
         view: view.clone(),
@@ -69,6 +74,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         hooks: api::hooks::gate(),
         ca_fingerprint: ca.fingerprint(),
         local_admin: token::hash(&admin),
+        logins,
         stop: stop.clone(),
     };
     let tasks = TaskTracker::new();
@@ -83,6 +89,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     info!(
         agents = %agents.local_addr()?, http = %http.local_addr()?, data = %data.display(), "serving"
     );
+    invite(&config, &api, is_first, http.local_addr()?);
 
     let mut parts = JoinSet::new();
     parts.spawn(serve_agents(agents, sessions, ca, Arc::clone(&config), stop.clone()));
@@ -173,10 +180,25 @@ async fn serve_http(
     api: Api,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    axum::serve(listener, api::router(api))
+    let api = Arc::new(api);
+    let router = api::router(Arc::clone(&api)).merge(pages::router(api));
+    axum::serve(listener, router)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
         .context("serving HTTP")
+}
+
+/// Says how to open the pages: with a link at the first start, when there is nothing to protect
+/// yet, and on a terminal. Other logs may be read by more people than this host's administrators.
+fn invite(config: &Config, api: &Api, is_first: bool, http: SocketAddr) {
+    if !is_first && !std::io::stderr().is_terminal() {
+        info!("'garrison open' prints a link that shows runs and logs in a browser");
+        return;
+    }
+    let path = api.logins.invite(Actor::LocalAdmin, driver::now()).path;
+    let origin = config.http.url.as_ref().map(|origin| origin.as_str().to_owned());
+    let origin = origin.unwrap_or_else(|| format!("http://{http}"));
+    info!("runs and logs in a browser, by this link once within ten minutes: {origin}{path}");
 }
 
 /// Leaves the addresses and a fresh token for whoever may read the data directory.

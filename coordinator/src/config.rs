@@ -1,11 +1,15 @@
 //! The coordinator's configuration file, read and checked before anything is opened.
 
+mod origin;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use pipelines::name::{ForgeName, PartitionName, RepositoryName};
 use serde::Deserialize;
+
+pub use self::origin::{NotAnOrigin, Origin};
 
 /// `coordinator.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -48,6 +52,9 @@ pub struct Http {
     /// Address and port; port 0 takes a free one. Only loopback: there is no TLS here yet.
     #[serde(default = "default_http")]
     pub listen: SocketAddr,
+    /// Where people reach it through a TLS proxy. Without it the pages answer only to this host's
+    /// own names: `localhost` and loopback addresses.
+    pub url: Option<Origin>,
 }
 
 /// A repository.
@@ -265,6 +272,10 @@ mod tests {
         let config = load(BASE).unwrap();
         assert_eq!(config.http.listen.to_string(), "127.0.0.1:7080");
         assert_eq!(config.trust_domain, "garrison");
+        let config = load(&format!("{BASE}url = 'https://c.example/'\n")).unwrap();
+        assert_eq!(config.http.url.unwrap().as_str(), "https://c.example");
+        let error = load(&format!("{BASE}url = 'c.example'\n")).unwrap_err();
+        assert!(error.contains("is not an address") && error.contains("line 6"), "{error}");
     }
 
     #[test]

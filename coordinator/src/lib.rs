@@ -1,15 +1,17 @@
 //! The coordinator's edges: agents' gRPC, HTTP API and pages, git, store, CA.
 //!
-//! In the order of a job's way through it: [`api`] takes the trigger ([`forge`] reads webhooks), [`driver`] has the core
-//! decide and commits, [`resolve`] makes plans of what [`git`] brings and [`source`] bundles of it,
-//! [`session`] carries orders to agents and reports back, [`transfer`] content, [`intake`] takes their
-//! logs; [`store`], [`logs`] and [`content`] keep it all.
+//! In the order of a job's way through it: [`api`] takes the trigger ([`forge`] reads webhooks) and
+//! [`pages`] show people what becomes of it, [`driver`] has the core decide and commits, [`resolve`]
+//! makes plans of what [`git`] brings and [`source`] bundles of it, [`session`] carries orders to
+//! agents and reports back, [`transfer`] content, [`intake`] takes their logs; [`store`], [`logs`]
+//! and [`content`] keep it all.
 
 pub mod app;
 pub mod config;
 pub mod token;
 pub mod api;
 pub mod forge;
+pub mod pages;
 pub mod driver;
 pub mod resolve;
 pub mod git;

@@ -17,6 +17,12 @@ pub enum Kind {
     Api,
     /// An agent that joins.
     Join,
+    /// A link that opens the pages.
+    Login,
+    /// A browser's session.
+    Session,
+    /// Shows that a form comes from a page of its session.
+    Csrf,
 }
 
 impl Kind {
@@ -24,6 +30,9 @@ impl Kind {
         match self {
             Kind::Api => "garrison_api_",
             Kind::Join => "garrison_join_",
+            Kind::Login => "garrison_login_",
+            Kind::Session => "garrison_session_",
+            Kind::Csrf => "garrison_csrf_",
         }
     }
 }

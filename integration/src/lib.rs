@@ -1,6 +1,8 @@
 //! What the tests share: the real binary, a site on this machine, and the command line as its users
 //! type it.
 
+pub mod browser;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

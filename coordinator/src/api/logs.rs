@@ -4,6 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use coordinator_core::actor::{Actor, Role};
 use coordinator_core::attempt;
 use futures::{Stream, StreamExt, stream};
 use pipelines::id::AttemptId;
@@ -44,26 +45,46 @@ pub(super) async fn show(
     Path(id): Path<AttemptId>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response, Failure> {
-    let missing = || Failure::not_found(format!("there is no attempt {id}"));
-    let record = api.view.attempt(id)?.ok_or_else(missing)?;
-    if !caller.sees(&record.agent.partition) {
-        return Err(missing());
+    check_seen(&api, &caller.0, id)?;
+    if !query.follow {
+        return Ok(answer(query.format, reading(&api, id, query.offset)));
     }
-    let kind = match query.format {
+    let stop = api.stop.clone().cancelled_owned();
+    let frames = following(api, id, query.offset).filter_map(async |followed| match followed {
+        Ok(Followed::Frames(frames)) => Some(Ok(frames)),
+        // What differs cannot be taken back from a stream: it comes again from its start.
+        Ok(Followed::Restarted) => None,
+        Err(error) => Some(Err(error)),
+    });
+    Ok(answer(query.format, frames.take_until(stop)))
+}
+
+/// What has arrived of an attempt's output, as it is.
+pub(crate) fn text(api: &Api, actor: &Actor, id: AttemptId) -> Result<Response, Failure> {
+    check_seen(api, actor, id)?;
+    Ok(answer(Format::Text, reading(api, id, 0)))
+}
+
+fn answer(format: Format, frames: impl Stream<Item = Frames> + Send + 'static) -> Response {
+    let kind = match format {
         Format::Text => "text/plain; charset=utf-8",
         Format::Json => "application/x-ndjson",
     };
-    let encode = move |frames: Vec<Frame>| Bytes::from(encode(query.format, frames));
-    let body = if query.follow {
-        let stop = api.stop.clone().cancelled_owned();
-        let frames = following(api, id, query.offset).take_until(stop);
-        Body::from_stream(frames.map(move |frames| frames.map(encode)))
-    } else {
-        let frames = reading(&api, id, query.offset);
-        Body::from_stream(frames.map(move |frames| frames.map(encode)))
-    };
-    Ok(([(header::CONTENT_TYPE, kind), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], body)
-        .into_response())
+    let bytes = move |frames: Vec<Frame>| Bytes::from(encode(format, frames));
+    let body = Body::from_stream(frames.map(move |frames| frames.map(bytes)));
+    ([(header::CONTENT_TYPE, kind), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], body)
+        .into_response()
+}
+
+/// Refuses an attempt that the actor may not know of.
+pub(crate) fn check_seen(api: &Api, actor: &Actor, id: AttemptId) -> Result<(), Failure> {
+    let record = api.view.attempt(id)?.ok_or_else(|| missing(id))?;
+    if actor.may(Role::View, &record.agent.partition) { Ok(()) } else { Err(missing(id)) }
+}
+
+/// There is none, or the caller may not know of it.
+pub(crate) fn missing(id: AttemptId) -> Failure {
+    Failure::not_found(format!("there is no attempt {id}"))
 }
 
 type Frames = Result<Vec<Frame>, logs::Error>;
@@ -84,7 +105,11 @@ fn reading(api: &Api, id: AttemptId, offset: u64) -> impl Stream<Item = Frames> 
 }
 
 /// What has arrived and what arrives, until the log is complete or none can arrive any more.
-fn following(api: Shared, id: AttemptId, offset: u64) -> impl Stream<Item = Frames> {
+pub(crate) fn following(
+    api: Shared,
+    id: AttemptId,
+    offset: u64,
+) -> impl Stream<Item = Result<Followed, logs::Error>> {
     let follower = api.logs.follow(id, offset);
     stream::try_unfold((api, follower), move |(api, mut follower)| async move {
         loop {
@@ -93,12 +118,9 @@ fn following(api: Shared, id: AttemptId, offset: u64) -> impl Stream<Item = Fram
                 return Ok(None);
             }
             tokio::select! {
-                followed = follower.next() => match followed? {
-                    Some(Followed::Frames(frames)) => return Ok(Some((frames, (api, follower)))),
-                    // It differed from what its runner wrote, and comes again from its start.
-                    Some(Followed::Restarted) => {}
-                    None => return Ok(None),
-                },
+                followed = follower.next() => {
+                    return Ok(followed?.map(|followed| (followed, (api, follower))));
+                }
                 // The verdict, which tells the length, may have come.
                 _ = changes.recv() => {}
             }

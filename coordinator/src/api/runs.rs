@@ -1,11 +1,12 @@
 //! `/api/v1/runs`.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use coordinator_core::actor::{Actor, Scope};
+use coordinator_core::actor::{Actor, Role, Scope};
 use coordinator_core::change::Change;
 use coordinator_core::event::Ask;
 use coordinator_core::{attempt, job, run};
@@ -14,6 +15,7 @@ use pipelines::id::RunId;
 use pipelines::outcome::Outcome;
 use pipelines::plan::{self, Task};
 use serde::Deserialize;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::types::{Attempt, Job, Run, RunDetail};
@@ -35,17 +37,8 @@ pub(super) async fn list(
     caller: Caller,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Vec<Run>>, Failure> {
-    let partitions = match &caller.0 {
-        Actor::Token { grant, .. } => match &grant.partitions {
-            Scope::All => None,
-            Scope::Only(partitions) => Some(partitions.clone()),
-        },
-        _ => None,
-    };
-    let filter = Filter { partitions, ..Filter::default() };
     let limit = query.limit.unwrap_or(50).min(LIMIT);
-    let page = api.view.runs(&filter, query.before.map(RunId), limit)?;
-    Ok(Json(page.runs.into_iter().map(run).collect()))
+    Ok(Json(newest(&api, &caller.0, query.before.map(RunId), limit)?))
 }
 
 pub(super) async fn show(
@@ -53,7 +46,7 @@ pub(super) async fn show(
     caller: Caller,
     Path(id): Path<RunId>,
 ) -> Result<Json<RunDetail>, Failure> {
-    Ok(Json(detail(&api, &caller, id)?))
+    Ok(Json(detail(&api, &caller.0, id)?))
 }
 
 /// The run now and after each of its changes, until it is final and its logs are there.
@@ -63,7 +56,7 @@ pub(super) async fn events(
     Path(id): Path<RunId>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
     let changes = api.driver.watch();
-    let first = detail(&api, &caller, id)?;
+    let first = detail(&api, &caller.0, id)?;
     let stop = api.stop.clone();
     let following = stream::unfold(Some((changes, Some(first))), move |state| {
         let (api, caller) = (api.clone(), Caller(caller.0.clone()));
@@ -72,19 +65,11 @@ pub(super) async fn events(
             let now = match first {
                 Some(first) => first,
                 None => {
-                    loop {
-                        match changes.recv().await {
-                            Ok(batch) if batch.iter().any(|change| concerns(change, id)) => break,
-                            Ok(_) => {}
-                            // Behind by more than is kept: what is in the view now is newer.
-                            Err(RecvError::Lagged(_)) => break,
-                            Err(RecvError::Closed) => return None,
-                        }
-                    }
-                    detail(&api, &caller, id).ok()?
+                    changed(&mut changes, |change| concerns(change, id)).await?;
+                    detail(&api, &caller.0, id).ok()?
                 }
             };
-            let last = now.run.finished_us.is_some() || now.run.status == "invalid";
+            let last = now.run.finished_us.is_some();
             let event = Event::default().json_data(&now).ok()?;
             Some((Ok(event), (!last).then_some((changes, None))))
         }
@@ -93,7 +78,24 @@ pub(super) async fn events(
     Ok(Sse::new(until_stop).keep_alive(KeepAlive::default()))
 }
 
-fn concerns(change: &Change, id: RunId) -> bool {
+/// Waits for a change that `concerns` the caller, or may have been missed; none when no more come.
+pub(crate) async fn changed(
+    changes: &mut Receiver<Arc<[Change]>>,
+    concerns: impl Fn(&Change) -> bool,
+) -> Option<()> {
+    loop {
+        match changes.recv().await {
+            Ok(batch) if batch.iter().any(&concerns) => return Some(()),
+            Ok(_) => {}
+            // Behind by more than is kept: what is in the view now is newer.
+            Err(RecvError::Lagged(_)) => return Some(()),
+            Err(RecvError::Closed) => return None,
+        }
+    }
+}
+
+/// Whether a run's detail may differ after a change.
+pub(crate) fn concerns(change: &Change, id: RunId) -> bool {
     match change {
         Change::Run(run) => run.id == id,
         Change::Job(job) => job.id.run == id,
@@ -109,8 +111,8 @@ pub(super) async fn cancel(
     caller: Caller,
     Path(id): Path<RunId>,
 ) -> Result<Json<RunDetail>, Failure> {
-    api.driver.ask(caller.0.clone(), Ask::Cancel { run: id }).await?;
-    Ok(Json(detail(&api, &caller, id)?))
+    ask_cancel(&api, caller.0.clone(), id).await?;
+    Ok(Json(detail(&api, &caller.0, id)?))
 }
 
 pub(super) async fn retry(
@@ -118,23 +120,64 @@ pub(super) async fn retry(
     caller: Caller,
     Path(id): Path<RunId>,
 ) -> Result<Json<RunDetail>, Failure> {
+    ask_retry(&api, caller.0.clone(), id).await?;
+    Ok(Json(detail(&api, &caller.0, id)?))
+}
+
+/// Cancels a run.
+pub(crate) async fn ask_cancel(api: &Api, actor: Actor, id: RunId) -> Result<(), Failure> {
+    api.driver.ask(actor, Ask::Cancel { run: id }).await?;
+    Ok(())
+}
+
+/// Has the jobs of a run that did not succeed tried again.
+pub(crate) async fn ask_retry(api: &Api, actor: Actor, id: RunId) -> Result<(), Failure> {
     let stored = api.view.stored(id)?.ok_or_else(|| missing(id))?;
-    api.driver.ask(caller.0.clone(), Ask::Retry { stored: Box::new(stored) }).await?;
-    Ok(Json(detail(&api, &caller, id)?))
+    api.driver.ask(actor, Ask::Retry { stored: Box::new(stored) }).await?;
+    Ok(())
+}
+
+/// Whether the actor may cancel and retry a run: that takes the right in each of its partitions.
+pub(crate) fn may_edit(api: &Api, actor: &Actor, id: RunId) -> Result<bool, Failure> {
+    if actor.may_everywhere(Role::Edit) {
+        return Ok(true);
+    }
+    let plan = api.view.plan(id)?;
+    Ok(plan.is_some_and(|plan| plan.jobs.iter().all(|job| actor.may(Role::Edit, &job.partition))))
+}
+
+/// The newest `limit` runs before a run that the actor may see.
+pub(crate) fn newest(
+    api: &Api,
+    actor: &Actor,
+    before: Option<RunId>,
+    limit: usize,
+) -> Result<Vec<Run>, Failure> {
+    let partitions = match actor {
+        Actor::Token { grant, .. } => match &grant.partitions {
+            Scope::All => None,
+            Scope::Only(partitions) => Some(partitions.clone()),
+        },
+        _ => None,
+    };
+    let filter = Filter { partitions, ..Filter::default() };
+    let page = api.view.runs(&filter, before, limit)?;
+    Ok(page.runs.into_iter().map(run).collect())
 }
 
 fn missing(id: RunId) -> Failure {
     Failure::not_found(format!("there is no run {id}"))
 }
 
-fn detail(api: &Api, caller: &Caller, id: RunId) -> Result<RunDetail, Failure> {
+/// A run with those of its jobs that the actor may see.
+pub(crate) fn detail(api: &Api, actor: &Actor, id: RunId) -> Result<RunDetail, Failure> {
     let record = api.view.run(id)?.ok_or_else(|| missing(id))?;
     let plan = api.view.plan(id)?;
     let specs = plan.as_ref().map_or(&[][..], |plan| &plan.jobs);
     let mut jobs = Vec::new();
     for (spec, job) in specs.iter().zip(api.view.jobs(id)?) {
-        if caller.sees(&spec.partition) {
-            jobs.push(self::job(api, spec, job)?);
+        if actor.may(Role::View, &spec.partition) {
+            jobs.push(self::job(api, specs, spec, job)?);
         }
     }
     if jobs.is_empty() && !specs.is_empty() {
@@ -166,7 +209,7 @@ fn run(run: run::Run) -> Run {
     }
 }
 
-fn job(api: &Api, spec: &plan::Job, job: job::Job) -> Result<Job, Failure> {
+fn job(api: &Api, specs: &[plan::Job], spec: &plan::Job, job: job::Job) -> Result<Job, Failure> {
     let attempts = api.view.attempts(job.id)?;
     let attempts = attempts.into_iter().map(|it| attempt(api, it)).collect::<Result<_, _>>()?;
     let detail = match &job.state {
@@ -175,7 +218,10 @@ fn job(api: &Api, spec: &plan::Job, job: job::Job) -> Result<Job, Failure> {
         | job::State::Queued
         | job::State::Active => None,
         job::State::Finished { outcome } => Some(outcome.to_string()),
-        job::State::Skipped { need } => Some(format!("{} did not succeed", job.id.run.job(*need))),
+        job::State::Skipped { need } => {
+            let name = specs.get(*need as usize).map(|need| need.name.to_string());
+            Some(format!("{} did not succeed", name.unwrap_or_default()))
+        }
         job::State::Cancelled { by } => Some(format!("cancelled by {by} before it started")),
     };
     let kind = match spec.task {

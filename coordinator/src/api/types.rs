@@ -204,6 +204,18 @@ pub struct TokenText {
     pub expires_us: u64,
 }
 
+/// `POST /api/v1/login-link`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginLink {
+    /// The path that opens the pages, once.
+    pub path: String,
+    /// The whole address, if the configuration says by which one people come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// From when on it is refused.
+    pub expires_us: u64,
+}
+
 /// An item of `GET /api/v1/tokens`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiToken {

@@ -1,0 +1,425 @@
+//! The pages, as a browser and as a bare HTTP client see them.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use integration::browser::Browser;
+use integration::{World, ok};
+use serde_json::json;
+use ureq::Body;
+use ureq::http::Response;
+
+fn deploy(partitions: &str, jobs: &str) -> String {
+    format!("on: {{ manual: {{}} }}\npartitions: [{partitions}]\njobs:\n{jobs}")
+}
+
+const NOTHING: &str = "  nothing: { process: {}, run: 'true' }\n";
+const LONG: &str = "  long:\n    process: {}\n    run: sleep 600\n";
+
+/// A job that says `first`, waits for a file, and says `last`.
+fn gated(go: &Path) -> String {
+    let go = go.display();
+    format!(
+        "  gated:\n    process: {{}}\n    run: |\n      printf '\\033[31mfirst\\033[0m <script>alert(1)</script>\\nasks: '\n      \
+         until test -e {go}; do sleep 0.02; done\n      echo last\n"
+    )
+}
+
+/// A browser that only knows HTTP.
+struct Visitor {
+    agent: ureq::Agent,
+    url: String,
+    cookie: String,
+}
+
+impl Visitor {
+    fn outside(world: &World) -> Visitor {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_recv_body(Some(Duration::from_secs(30)))
+            .build();
+        let url = ok(world.site.url());
+        Visitor { agent: config.into(), url, cookie: String::new() }
+    }
+
+    fn inside(world: &World) -> Visitor {
+        Visitor::by(world, &link(world))
+    }
+
+    /// A session by a link.
+    fn by(world: &World, link: &str) -> Visitor {
+        let mut visitor = Visitor::outside(world);
+        let answer = visitor.send(&link.replace(&visitor.url, ""), &[], &[]);
+        assert_eq!(answer.status(), 303);
+        let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+        visitor.cookie = cookie.split(';').next().unwrap().to_owned();
+        visitor
+    }
+
+    fn get(&self, path: &str) -> Response<Body> {
+        let request = self.agent.get(format!("{}{path}", self.url)).header("cookie", &self.cookie);
+        ok(request.call())
+    }
+
+    fn text(&self, path: &str) -> String {
+        let mut answer = self.get(path);
+        assert_eq!(answer.status(), 200, "{path}");
+        ok(answer.body_mut().with_config().limit(64 << 20).read_to_string())
+    }
+
+    fn send(&self, path: &str, form: &[(&str, &str)], headers: &[(&str, &str)]) -> Response<Body> {
+        let request = self.agent.post(format!("{}{path}", self.url)).header("cookie", &self.cookie);
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        ok(request.send_form(form.iter().copied()))
+    }
+
+    fn post(&self, path: &str, csrf_token: &str) -> Response<Body> {
+        self.send(path, &[("csrf_token", csrf_token)], &[])
+    }
+
+    /// The session's token, as a page's forms carry it.
+    fn csrf_token(&self) -> String {
+        let page = self.text("/");
+        let (_, rest) = page.split_once("name=\"csrf_token\" value=\"").expect("a form");
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+fn link(world: &World) -> String {
+    let said = world.garrison(&["open"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    said.out.trim().to_owned()
+}
+
+/// A link with the rights of a new token.
+fn link_of(world: &World, name: &str, role: &str, partition: &str) -> String {
+    let made = world.garrison(&[
+        "tokens",
+        "create",
+        name,
+        "--role",
+        role,
+        "--partition",
+        partition,
+        "-o",
+        "json",
+    ]);
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    let client = garrison::client::Client::new(&ok(world.site.url()), &token);
+    ok(garrison::command::open::url(&client))
+}
+
+fn is_running(detail: &serde_json::Value) -> bool {
+    detail["jobs"][0]["attempts"][0]["status"] == "running"
+}
+
+fn read(mut answer: Response<Body>) -> String {
+    ok(answer.body_mut().read_to_string())
+}
+
+#[test]
+fn without_a_session_every_page_says_how_to_get_one() {
+    let world = World::without_agents(&["fra"], &deploy("fra", NOTHING));
+    let mut visitor = Visitor::outside(&world);
+    let paths = [
+        "/",
+        "/live",
+        "/runs/1",
+        "/runs/1/live",
+        "/attempts/1.0.1/log",
+        "/attempts/1.0.1/raw",
+        "/attempts/1.0.1/live?from=1-0",
+        "/login/wrong",
+    ];
+    for cookie in ["", "garrison_session=guess"] {
+        visitor.cookie = cookie.to_owned();
+        for path in paths {
+            let answer = visitor.get(path);
+            assert_eq!(answer.status(), 401, "{path}");
+            let header = |name| answer.headers()[name].to_str().unwrap().to_owned();
+            let policy = header("content-security-policy");
+            for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+                assert!(policy.contains(part) && !policy.contains("unsafe"), "{path}: {policy}");
+            }
+            assert_eq!(header("x-content-type-options"), "nosniff");
+            assert_eq!(header("referrer-policy"), "no-referrer");
+            assert_eq!(header("cache-control"), "no-store");
+            assert!(read(answer).contains("garrison open"), "{path}");
+        }
+        assert_eq!(visitor.post("/runs/1/cancel", "guess").status(), 401);
+    }
+}
+
+#[test]
+fn a_link_works_once_and_only_by_its_button() {
+    let world = World::without_agents(&["fra"], &deploy("fra", NOTHING));
+    let visitor = Visitor::outside(&world);
+    let path = link(&world).replace(&visitor.url, "");
+    for _ in 0..3 {
+        assert!(visitor.text(&path).contains("Open garrison"));
+    }
+    let foreign = [("sec-fetch-site", "cross-site")];
+    assert_eq!(visitor.send(&path, &[], &foreign).status(), 403);
+    assert_eq!(visitor.send(&path, &[], &[("origin", "http://evil.example")]).status(), 403);
+    let answer = visitor.send(&path, &[], &[("sec-fetch-site", "same-origin")]);
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["location"]),
+        (303, &"/".parse().unwrap())
+    );
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    for part in ["; HttpOnly", "; SameSite=Strict", "; Path=/", "; Max-Age=43200"] {
+        assert!(cookie.contains(part), "{part} in {cookie}");
+    }
+    assert_eq!(visitor.send(&path, &[], &[]).status(), 401);
+    assert_eq!(visitor.get(&path).status(), 401);
+}
+
+#[test]
+fn the_first_start_says_a_link_and_later_ones_do_not() {
+    let mut world = World::without_agents(&["fra"], &deploy("fra", NOTHING));
+    let links = |world: &World| {
+        let log = fs::read_to_string(world.dir.path().join("coordinator.log")).unwrap();
+        let words = log.split_whitespace().filter(|word| word.contains("/login/"));
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = ok(garrison::site::wait("a link in the log", || {
+        Some(links(&world)).filter(|links| !links.is_empty())
+    }));
+    let session = Visitor::by(&world, &first[0]);
+    assert!(session.text("/").contains("local admin"));
+    ok(world.site.stop_coordinator());
+    ok(world.site.start_coordinator());
+    assert_eq!(session.get("/").status(), 401, "a restart ends sessions");
+    let log = || fs::read_to_string(world.dir.path().join("coordinator.log")).ok();
+    let told = || log().filter(|log| log.contains("'garrison open' prints"));
+    ok(garrison::site::wait("what prints a link", told));
+    assert_eq!(links(&world), first);
+}
+
+#[test]
+fn a_foreign_name_that_leads_here_gets_nothing() {
+    let world = World::without_agents(&["fra"], &deploy("fra", NOTHING));
+    let visitor = Visitor::inside(&world);
+    let by = |host: &str| {
+        let request = visitor.agent.get(format!("{}/", visitor.url)).header("host", host);
+        ok(request.header("cookie", &visitor.cookie).call()).status().as_u16()
+    };
+    assert_eq!(by("localhost:1234"), 200);
+    assert_eq!(by("evil.example"), 421);
+}
+
+#[test]
+fn run_and_log_are_shown_and_nothing_in_them_becomes_markup() {
+    let jobs = "  speaks:\n    process: {}\n    run: echo '<script>out</script>'; echo '<b>err' >&2\n\
+                \x20 breaks:\n    process: {}\n    needs: [speaks]\n    run: exit 7\n\
+                \x20 waits:\n    process: {}\n    needs: [breaks]\n    run: 'true'\n";
+    let world = World::start(&["fra"], &deploy("fra", jobs));
+    world.finished(world.trigger());
+    let visitor = Visitor::inside(&world);
+    assert!(visitor.text("/").contains("href=\"/runs/1\">deploy #1</a>"));
+    let run = visitor.text("/runs/1");
+    let parts = [
+        ">speaks<",
+        "fra</h2>",
+        "needs speaks",
+        "exit status 7",
+        "breaks did not succeed",
+        "mgmt01",
+        "local admin",
+        "/runs/1/retry",
+        "/attempts/1.0.1/log",
+    ];
+    for part in parts {
+        assert!(run.contains(part), "{part} in {run}");
+    }
+    let log = visitor.text("/attempts/1.0.1/log");
+    assert!(log.contains("</a>&lt;script&gt;out&lt;/script&gt;\n"), "{log}");
+    assert!(log.contains("<span class=\"l err\">") && log.contains("</a>&lt;b&gt;err\n"), "{log}");
+    let raw = visitor.get("/attempts/1.0.1/raw");
+    assert_eq!(raw.headers()["content-disposition"], "attachment; filename=\"1.0.1.log\"");
+    assert_eq!(raw.headers()["content-type"], "text/plain; charset=utf-8");
+    assert!(read(raw).contains("<script>out</script>\n"));
+    assert_eq!(visitor.get("/runs/99").status(), 404);
+    assert_eq!(visitor.get("/attempts/1.0.2/log").status(), 404);
+}
+
+#[test]
+fn what_an_invalid_pipeline_says_is_shown_as_text() {
+    let jobs = "  a: { '<script>': {}, run: x }\n";
+    let world = World::without_agents(&["fra"], &deploy("fra", jobs));
+    world.garrison(&["trigger", "deploy", "-r", "infra"]);
+    let run = Visitor::inside(&world).text("/runs/1");
+    assert!(run.contains("does not compile"), "{run}");
+    assert!(run.contains("&#60;script&#62;") && !run.contains("<script>"), "{run}");
+}
+
+#[test]
+fn a_long_log_comes_in_small_pages() {
+    let jobs = "  long:\n    process: {}\n    run: for i in $(seq 1 20); do seq -f '%08.0f configures port Ethernet1/2 of leaf01' 1 5000; done\n";
+    let world = World::start(&["fra"], &deploy("fra", jobs));
+    world.run_when(world.trigger(), "be complete", |it| {
+        it["jobs"][0]["attempts"][0]["log_complete"] == true
+    });
+    let visitor = Visitor::inside(&world);
+    let newest = visitor.text("/attempts/1.0.1/log");
+    // The first line is the command.
+    assert!(newest.contains("id=L100001 ") && newest.contains("of 100001"), "{}", &newest[..3000]);
+    let first = visitor.text("/attempts/1.0.1/log?line=1");
+    assert!(first.contains("id=L1 ") && !first.contains("id=L501 "));
+    let some = visitor.text("/attempts/1.0.1/log?line=77777");
+    assert!(some.contains("<a id=L77777 href=?line=77777#L77777>77777</a>00002776 configures"));
+    for page in [&newest, &first, &some] {
+        assert!(page.len() < 150_000, "{} bytes", page.len());
+    }
+    assert_eq!(visitor.text("/attempts/1.0.1/raw").lines().count(), 100_001);
+    let mut load = visitor.text("/").len();
+    for asset in visitor.text("/").split('"').filter(|it| it.starts_with("/assets/")) {
+        load += visitor.text(asset).len();
+    }
+    assert!(load < 100_000, "{load} bytes");
+}
+
+#[test]
+fn a_large_run_is_shown_by_partition() {
+    let names: Vec<String> = (0..30).map(|at| format!("room{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let jobs: String = (0..8).map(|at| NOTHING.replace("nothing", &format!("job{at}"))).collect();
+    let world = World::without_agents(&names, &deploy(&names.join(", "), &jobs));
+    world.trigger();
+    let visitor = Visitor::inside(&world);
+    let run = visitor.text("/runs/1");
+    assert!(run.contains("8 <span class=\"status idle\">") && !run.contains("job7"), "{run}");
+    let one = visitor.text("/runs/1?partition=room7");
+    assert!(one.contains("job7") && !one.contains("room8"), "{one}");
+}
+
+#[test]
+fn a_button_needs_the_token_of_its_session() {
+    let world = World::start(&["fra"], &deploy("fra", LONG));
+    let run = world.trigger();
+    world.run_when(run, "run", is_running);
+    let visitor = Visitor::inside(&world);
+    let other = Visitor::inside(&world);
+    for token in ["", "guess", &other.csrf_token()] {
+        assert_eq!(visitor.post("/runs/1/cancel", token).status(), 403);
+    }
+    let own = visitor.csrf_token();
+    assert_eq!(visitor.send("/runs/1/cancel", &[], &[]).status(), 422);
+    let foreign = [("sec-fetch-site", "cross-site")];
+    let form = [("csrf_token", own.as_str())];
+    assert_eq!(visitor.send("/runs/1/cancel", &form, &foreign).status(), 403);
+    assert_eq!(world.run_when(run, "be", |_| true)["status"], "active");
+    let answer = visitor.post("/runs/1/cancel", &own);
+    assert_eq!(answer.status(), 303);
+    assert_eq!(answer.headers()["location"], "/runs/1");
+    assert_eq!(world.finished(run)["cancelled_by"], "local admin");
+    assert_eq!(visitor.post("/logout", "guess").status(), 403);
+    assert_eq!(visitor.post("/logout", &own).status(), 303);
+    assert_eq!(visitor.get("/").status(), 401);
+}
+
+#[test]
+fn a_session_sees_and_may_do_what_its_token_may_and_ends_with_it() {
+    let world = World::start(&["fra", "muc"], &deploy("fra, muc", LONG));
+    let run = world.trigger();
+    world.run_when(run, "run", |it| {
+        is_running(it) && it["jobs"][1]["attempts"][0]["status"] == "running"
+    });
+    let muc = Visitor::by(&world, &link_of(&world, "muc-only", "edit", "muc"));
+    let page = muc.text("/runs/1");
+    assert!(page.contains("muc-only: edit in muc") && page.contains("/attempts/1.1.1/log"));
+    assert!(!page.contains(">fra<") && !page.contains("/attempts/1.0.1/"), "{page}");
+    assert!(!page.contains("/cancel"), "a run is cancelled in all its partitions");
+    assert_eq!(muc.post("/runs/1/cancel", &muc.csrf_token()).status(), 403);
+    for path in ["log", "raw", "live?from=1-0"] {
+        assert_eq!(muc.get(&format!("/attempts/1.0.1/{path}")).status(), 404, "{path}");
+        assert_eq!(muc.get(&format!("/attempts/1.1.1/{path}")).status(), 200, "{path}");
+    }
+    let elsewhere = Visitor::by(&world, &link_of(&world, "guest", "view", "elsewhere"));
+    assert!(elsewhere.text("/").contains("No runs yet"));
+    assert_eq!(elsewhere.get("/runs/1").status(), 404);
+    assert_eq!(elsewhere.get("/runs/1/live").status(), 404);
+    let unused = link_of(&world, "late", "view", "muc");
+    for name in ["muc-only", "late"] {
+        assert_eq!(world.garrison(&["tokens", "revoke", name]).code, 0);
+    }
+    assert_eq!(muc.get("/").status(), 401);
+    assert_eq!(Visitor::by(&world, &unused).get("/").status(), 401);
+}
+
+/// Signs a browser in, as a person would.
+fn sign_in(world: &World) -> (Browser, String) {
+    let mut browser = Browser::start();
+    browser.open(&link(world), "true");
+    browser.click("#open");
+    browser.wait("document.querySelector('h1').innerText === 'Runs'");
+    let url = browser.evaluate("location.origin").as_str().unwrap().to_owned();
+    (browser, url)
+}
+
+/// From now on a page that was loaded again is told from one that was not.
+fn mark(browser: &mut Browser) {
+    browser.wait("document.getElementById('link').textContent === 'live'");
+    browser.evaluate("window.isMarked = true");
+}
+
+#[test]
+fn runs_jobs_and_output_reach_open_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let world = World::start(&["fra"], &deploy("fra", &gated(&go)));
+    let (mut list, url) = sign_in(&world);
+    let (mut page, mut log) = (sign_in(&world).0, sign_in(&world).0);
+    mark(&mut list);
+
+    let run = world.trigger();
+    list.wait("document.getElementById('run-1') !== null");
+    list.wait_for_text("active");
+    world.run_when(run, "run", is_running);
+    page.open(&format!("{url}/runs/1"), "document.title.includes('active: deploy #1')");
+    mark(&mut page);
+    log.open(&format!("{url}/attempts/1.0.1/log"), "document.title.includes('running: gated')");
+    mark(&mut log);
+    log.wait(
+        "document.getElementById('log').innerText.includes('first <script>alert(1)</script>')",
+    );
+    log.wait("document.getElementById('rest').innerText.includes('asks: ')");
+    assert_eq!(log.evaluate("document.querySelectorAll('#log script').length"), 0);
+    assert_eq!(log.evaluate("document.querySelector('#log .t1').innerText"), "first");
+
+    fs::write(&go, "").unwrap();
+    log.wait("document.getElementById('log').innerText.includes('asks: last')");
+    log.wait("document.title.startsWith('✓ succeeded: gated')");
+    page.wait("document.title.startsWith('✓ succeeded: deploy #1')");
+    page.wait("document.querySelector('.big .status').innerText.includes('succeeded')");
+    page.wait("document.querySelector('.jobs td').innerText.includes('succeeded')");
+    list.wait_for_text("succeeded");
+    for mut browser in [list, page, log] {
+        assert_eq!(browser.evaluate("window.isMarked"), true, "nothing was loaded again");
+        assert_eq!(browser.evaluate("document.cookie"), "", "scripts cannot read the session");
+        assert_eq!(browser.complaints(), &[] as &[String]);
+    }
+}
+
+#[test]
+fn a_run_is_cancelled_and_retried_from_its_page_without_scripts() {
+    let world = World::start(&["fra"], &deploy("fra", LONG));
+    let (mut browser, url) = sign_in(&world);
+    browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
+    let run = world.trigger();
+    world.run_when(run, "run", is_running);
+    browser.open(&format!("{url}/runs/1"), "document.title.includes('active')");
+    browser.click("#ask summary");
+    browser.click("#cancel");
+    assert_eq!(world.finished(run)["status"], "cancelled");
+    browser.open(&format!("{url}/runs/1"), "document.title.includes('cancelled')");
+    browser.click("#retry");
+    world.run_when(run, "run again", |it| it["jobs"][0]["attempts"][1]["status"] == "running");
+    browser.wait("document.title.includes('active: deploy #1')");
+    assert_eq!(browser.complaints(), &[] as &[String]);
+}
