@@ -266,18 +266,18 @@ async fn after_panic(order: &Order, context: &Context) -> Outcome {
             let engine = docker::Address::from_env();
             if let Err(error) = docker::end(&engine, context.mark, &[], patience).await {
                 let reason = format!("{reason}; its container may still run: {error}");
-                return Outcome::Lost { reason };
+                return Outcome::Lost { reason, may_run: true };
             }
         }
         Task::Ssh(ssh) => {
             let device = &ssh.device;
             let reason = format!("{reason}; what it started on {device} may still run");
-            return Outcome::Lost { reason };
+            return Outcome::Lost { reason, may_run: true };
         }
     }
     match owned.end(patience).await {
         Ok(_) => Outcome::InfraError { reason },
-        Err(error) => Outcome::Lost { reason: format!("{reason}; {error}") },
+        Err(error) => Outcome::Lost { reason: format!("{reason}; {error}"), may_run: true },
     }
 }
 

@@ -1,8 +1,10 @@
 //! The operator's commands, one a file.
 
 pub mod agents;
+pub mod audit;
 pub mod change;
 pub mod lint;
+pub mod locks;
 pub mod logs;
 pub mod open;
 pub mod runs;
@@ -10,13 +12,42 @@ pub mod show;
 pub mod tokens;
 pub mod trigger;
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
+
+use pipelines::name::{self, PartitionName};
 
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 
 /// How long a follower waits for a coordinator that went away.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Something that has a name within a partition, written as PARTITION/NAME.
+#[derive(Debug, Clone)]
+pub struct Within<N> {
+    /// The partition.
+    pub partition: PartitionName,
+    /// The name in it.
+    pub name: N,
+}
+
+impl<N: FromStr<Err = name::Error>> FromStr for Within<N> {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (partition, name) = text.split_once('/').ok_or("write it as PARTITION/NAME")?;
+        let partition = partition.parse().map_err(|error| format!("the partition {error}"))?;
+        let name = name.parse().map_err(|error| format!("the name {error}"))?;
+        Ok(Within { partition, name })
+    }
+}
+
+impl<N: fmt::Display> fmt::Display for Within<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.partition, self.name)
+    }
+}
 
 /// Waits until the coordinator answers again.
 pub fn again(client: &Client) -> Result<(), Failure> {

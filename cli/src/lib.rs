@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod command;
+pub mod confirm;
 pub mod daemon;
 pub mod demo;
 pub mod exit;
@@ -62,12 +63,17 @@ enum Command {
     Retry(command::change::Options),
     /// Prints a link that shows runs and logs in a browser.
     Open(command::open::Options),
-    /// Agents: list, admit, cut off.
+    /// Agents: list, admit, drain, cut off.
     #[command(subcommand)]
     Agents(command::agents::Action),
     /// Tokens for the API: create, list, revoke.
     #[command(subcommand)]
     Tokens(command::tokens::Action),
+    /// Locks: list, break.
+    #[command(subcommand)]
+    Locks(command::locks::Action),
+    /// Lists what operators declared: agents lost, locks broken.
+    Audit,
     /// Checks pipeline and inventory files without a coordinator.
     Lint(command::lint::Options),
 }
@@ -94,6 +100,8 @@ pub fn main() -> ExitCode {
             Command::Retry(options) => command::change::run(&client, "retry", &options, cli.output),
             Command::Open(options) => command::open::run(&client, &options, cli.output),
             Command::Agents(action) => command::agents::run(&client, &action, cli.output),
+            Command::Locks(action) => command::locks::run(&client, &action, cli.output),
+            Command::Audit => command::audit::run(&client, cli.output),
             Command::Tokens(action) => command::tokens::run(&client, &action, cli.output),
             Command::Runner { .. }
             | Command::Demo(_)

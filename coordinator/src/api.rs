@@ -6,6 +6,7 @@
 mod agents;
 pub(crate) mod hooks;
 mod login;
+pub(crate) mod locks;
 pub(crate) mod logs;
 pub(crate) mod runs;
 mod tokens;
@@ -81,6 +82,12 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/agents", get(agents::list))
         .route("/api/v1/agents/{partition}/{name}/token", post(agents::token))
         .route("/api/v1/agents/{partition}/{name}/revoke", post(agents::revoke))
+        .route("/api/v1/agents/{partition}/{name}/cordon", post(agents::cordon))
+        .route("/api/v1/agents/{partition}/{name}/uncordon", post(agents::uncordon))
+        .route("/api/v1/agents/{partition}/{name}/lost", post(agents::lost))
+        .route("/api/v1/locks", get(locks::list))
+        .route("/api/v1/locks/{partition}/{name}/break", post(locks::break_lock))
+        .route("/api/v1/audit", get(locks::audit))
         .route("/api/v1/login-link", post(login::link))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{name}/revoke", post(tokens::revoke))
@@ -119,6 +126,10 @@ impl Failure {
     /// It cannot be done now.
     pub(crate) fn unavailable(message: impl Into<String>) -> Failure {
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    fn forbidden(message: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::FORBIDDEN, message)
     }
 
     fn invalid(message: impl Into<String>) -> Failure {

@@ -6,17 +6,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use coordinator_core::actor::Actor;
 use coordinator_core::agent::SessionId;
 use coordinator_core::change::Change;
 use coordinator_core::core::Core;
+use coordinator_core::deadline::Steady;
 use coordinator_core::event::{
     Answer, Ask, Effect, Event, Refusal, RequestId, Step, ToAgent, Wall,
 };
 use coordinator_core::trigger::Trigger;
+use nix::time::{ClockId, clock_gettime};
+use tokio::runtime::Builder;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::store::{self, Store};
@@ -38,6 +42,12 @@ pub const OUTBOX: usize = 1024;
 pub fn now() -> Wall {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Wall(since.as_micros() as u64)
+}
+
+/// A clock that never jumps and goes on while the host is suspended.
+fn boot_time() -> Duration {
+    // Every Linux has had it since 2.6.39.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 /// What a session is told.
@@ -120,6 +130,8 @@ impl Handle {
 /// The loop's state.
 pub struct Driver {
     core: Core,
+    /// When the core was loaded, by [`boot_time`].
+    loaded: Duration,
     store: Store,
     inbox: mpsc::Receiver<Input>,
     sessions: BTreeMap<SessionId, mpsc::Sender<Outgoing>>,
@@ -147,6 +159,7 @@ impl Driver {
         let (core, step) = Core::load(snapshot, now());
         let mut driver = Driver {
             core,
+            loaded: boot_time(),
             store,
             inbox,
             sessions: BTreeMap::new(),
@@ -162,18 +175,20 @@ impl Driver {
 
     /// Runs until it is stopped, every handle is gone, or the store fails. Blocks its thread.
     pub fn run(mut self) -> Result<(), store::Error> {
+        let timer = Builder::new_current_thread().enable_time().build();
+        let timer = timer.expect("a runtime that only waits needs nothing");
         let mut inputs = Vec::with_capacity(BATCH);
-        while self.inbox.blocking_recv_many(&mut inputs, BATCH) > 0 {
+        while timer.block_on(self.wait(&mut inputs)) {
             let mut stop = None;
-            let mut events = Vec::with_capacity(inputs.len());
+            let mut events = Vec::with_capacity(inputs.len() + 1);
             for input in inputs.drain(..) {
                 match input {
                     Input::Stop { store } => stop = Some(store),
                     input => events.extend(self.admit(input)),
                 }
             }
-            if !events.is_empty() {
-                self.batch(&events)?;
+            if !events.is_empty() || self.is_due() {
+                self.batch(events)?;
             }
             if let Some(stop) = stop {
                 drop(stop.send(self.store));
@@ -181,6 +196,26 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Waits until there are inputs or something is due; false once there will never be more.
+    async fn wait(&mut self, inputs: &mut Vec<Input>) -> bool {
+        let receive = self.inbox.recv_many(inputs, BATCH);
+        match self.core.next_deadline() {
+            None => receive.await > 0,
+            Some(at) => {
+                let left = Duration::from_micros(at.0).saturating_sub(boot_time() - self.loaded);
+                timeout(left, receive).await.is_ok_and(|taken| taken > 0) || self.is_due()
+            }
+        }
+    }
+
+    fn steady(&self) -> Steady {
+        Steady((boot_time() - self.loaded).as_micros() as u64)
+    }
+
+    fn is_due(&self) -> bool {
+        self.core.next_deadline().is_some_and(|at| at <= self.steady())
     }
 
     /// Registers who waits for what, and leaves the event.
@@ -201,10 +236,11 @@ impl Driver {
         })
     }
 
-    fn batch(&mut self, events: &[Event]) -> Result<(), store::Error> {
+    fn batch(&mut self, mut events: Vec<Event>) -> Result<(), store::Error> {
         let now = now();
+        events.insert(0, Event::Tick { at: self.steady() });
         let mut step = Step::default();
-        for event in events {
+        for event in &events {
             let one = self.core.handle(event, now);
             step.changes.extend(one.changes);
             step.effects.extend(one.effects);
@@ -212,12 +248,12 @@ impl Driver {
         let scheduled = self.core.schedule(now);
         step.changes.extend(scheduled.changes);
         step.effects.extend(scheduled.effects);
-        match self.store.commit(now, events, &step.changes) {
+        match self.store.commit(now, &events, &step.changes) {
             Ok(_) => {}
             // Together they are too long for one record; one at a time they are not.
-            Err(store::Error::TooLong) if events.len() > 1 => {
+            Err(store::Error::TooLong) if events.len() > 2 => {
                 self.reload(now)?;
-                return events.chunks(1).try_for_each(|one| self.batch(one));
+                return events.into_iter().skip(1).try_for_each(|one| self.batch(vec![one]));
             }
             Err(error @ (store::Error::Full { .. } | store::Error::TooLong)) => {
                 return self.roll_back(&error, now);
@@ -231,7 +267,7 @@ impl Driver {
         // Last, so that a session that came and went within this batch still hears why.
         for event in events {
             if let Event::AgentDisconnected { session, .. } = event {
-                self.sessions.remove(session);
+                self.sessions.remove(&session);
             }
         }
         Ok(())
@@ -282,7 +318,7 @@ impl Driver {
         self.sessions.clear();
         let snapshot = self.store.view().snapshot(now).map_err(store::Failure::from)?;
         let (core, step) = Core::load(snapshot, now);
-        self.core = core;
+        (self.core, self.loaded) = (core, boot_time());
         // The changes of this load are not remembered: they say only that nobody is connected,
         // which the next load says again.
         self.perform(Step { changes: Vec::new(), effects: step.effects });

@@ -242,6 +242,7 @@ fn read_hello(hello: v1::Hello) -> Result<(About, Held), convert::Error> {
         version: hello.version,
         boot_id: hello.boot_id,
         capacity: hello.capacity,
+        labels: std::collections::BTreeMap::new(),
     };
     let attempts = hello.attempts.iter().map(convert::progress).collect::<Result<_, _>>()?;
     Ok((about, attempts))

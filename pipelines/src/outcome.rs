@@ -40,6 +40,9 @@ pub enum Outcome {
     Lost {
         /// Why not.
         reason: String,
+        /// Whether it may still run; otherwise it is provably over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        may_run: bool,
     },
 }
 
@@ -110,6 +113,11 @@ impl Outcome {
         matches!(self, Outcome::Succeeded)
     }
 
+    /// Whether something of it may still run.
+    pub fn may_run(&self) -> bool {
+        matches!(self, Outcome::CancelUnconfirmed { .. } | Outcome::Lost { may_run: true, .. })
+    }
+
     /// The kind as one word, as it is stored, filtered by and shown.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -135,7 +143,7 @@ impl fmt::Display for Outcome {
             Outcome::CancelUnconfirmed { reason } => write!(f, "cancel unconfirmed: {reason}"),
             Outcome::Refused { rule, reason } => write!(f, "refused by {rule}: {reason}"),
             Outcome::InfraError { reason } => write!(f, "infrastructure error: {reason}"),
-            Outcome::Lost { reason } => write!(f, "lost: {reason}"),
+            Outcome::Lost { reason, .. } => write!(f, "lost: {reason}"),
         }
     }
 }

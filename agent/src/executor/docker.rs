@@ -116,11 +116,14 @@ fn outcome(
         | (Ok(Ending::Stopped { reason, .. }), Ok(())) => reason.outcome(),
         (Ok(Ending::Stopped { reason, ended: false }), Err(left)) => unconfirmed(reason, &left),
         // Nobody can say how it ended.
-        (Err(error @ Error::Vanished(_)), _) => Outcome::Lost { reason: error.to_string() },
-        (Err(error), Ok(())) => infra(error),
-        (Err(error), Err(left)) => {
-            Outcome::Lost { reason: format!("{error}; the container could not be ended: {left}") }
+        (Err(error @ Error::Vanished(_)), _) => {
+            Outcome::Lost { reason: error.to_string(), may_run: false }
         }
+        (Err(error), Ok(())) => infra(error),
+        (Err(error), Err(left)) => Outcome::Lost {
+            reason: format!("{error}; the container could not be ended: {left}"),
+            may_run: true,
+        },
     }
 }
 

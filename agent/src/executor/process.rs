@@ -255,7 +255,9 @@ fn outcome(
             Outcome::CancelUnconfirmed { reason: format!("{reason}, but {error}") }
         }
         (Err(error), Ok(_)) => Outcome::InfraError { reason: error.to_string() },
-        (Err(error), Err(left)) => Outcome::Lost { reason: format!("{error}; {left}") },
+        (Err(error), Err(left)) => {
+            Outcome::Lost { reason: format!("{error}; {left}"), may_run: true }
+        }
     }
 }
 

@@ -154,6 +154,7 @@ impl Running<'_> {
                     self.device.name(),
                     self.may_run()
                 ),
+                may_run: true,
             },
             Ending::Unwritten(error) => {
                 let ended = self.end(context).await;
@@ -225,7 +226,10 @@ impl Running<'_> {
         let error = Error::Output(error);
         match ended {
             Ok(_) => Outcome::InfraError { reason: error.to_string() },
-            Err(left) => Outcome::Lost { reason: format!("{error}; {left}; {}", self.may_run()) },
+            Err(left) => Outcome::Lost {
+                reason: format!("{error}; {left}; {}", self.may_run()),
+                may_run: true,
+            },
         }
     }
 

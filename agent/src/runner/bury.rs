@@ -76,7 +76,7 @@ pub async fn bury_with(attempt: &Attempt, address: &Address) -> Result<Verdict, 
     .await
     .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
     .map_err(|source| Error::Log { id, source })?;
-    Ok(attempt.finish(&lock, log, Some(started.at_us), Outcome::Lost { reason })?)
+    Ok(attempt.finish(&lock, log, Some(started.at_us), Outcome::Lost { reason, may_run: false })?)
 }
 
 /// Ends what still runs of the job; says why it is lost.

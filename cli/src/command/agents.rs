@@ -1,16 +1,23 @@
 //! `garrison agents`.
 
-use std::fmt;
-use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use coordinator::api::types::{Agent, NewJoinToken, TokenText};
+use pipelines::id::AttemptId;
 use pipelines::name::{AgentName, PartitionName};
 
-use super::seconds;
+use super::{Within, seconds};
 use crate::client::Client;
+use crate::confirm::confirm;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
+
+/// Between two looks at an agent that drains.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// An agent.
+type Key = Within<AgentName>;
 
 /// What to do with agents.
 #[derive(Debug, Subcommand)]
@@ -23,6 +30,29 @@ pub enum Action {
     Revoke {
         /// PARTITION/NAME.
         agent: Key,
+    },
+    /// Gives an agent no new attempts; those that it has go on.
+    Cordon {
+        /// PARTITION/NAME.
+        agent: Key,
+    },
+    /// Gives an agent attempts again.
+    Uncordon {
+        /// PARTITION/NAME.
+        agent: Key,
+    },
+    /// Cordons an agent and waits until it has no attempt left.
+    Drain {
+        /// PARTITION/NAME.
+        agent: Key,
+    },
+    /// Waits no more for what an agent has that is away: your word that it does not run.
+    Lost {
+        /// PARTITION/NAME.
+        agent: Key,
+        /// The agent again, instead of typing it when asked.
+        #[arg(long, value_name = "PARTITION/NAME")]
+        confirm: Option<String>,
     },
 }
 
@@ -40,29 +70,6 @@ pub struct TokenOptions {
     ttl: u64,
 }
 
-/// PARTITION/NAME.
-#[derive(Debug, Clone)]
-pub struct Key {
-    partition: PartitionName,
-    name: AgentName,
-}
-
-impl FromStr for Key {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Key, String> {
-        let (partition, name) = text.split_once('/').ok_or("write it as PARTITION/NAME")?;
-        let partition = partition.parse().map_err(|error| format!("the partition {error}"))?;
-        let name = name.parse().map_err(|error| format!("the name {error}"))?;
-        Ok(Key { partition, name })
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.partition, self.name)
-    }
-}
-
 /// Carries out an action.
 pub fn run(client: &Client, action: &Action, format: Format) -> Result<Exit, Failure> {
     match action {
@@ -72,7 +79,7 @@ pub fn run(client: &Client, action: &Action, format: Format) -> Result<Exit, Fai
                 if agents.is_empty() {
                     return "no agents: admit one with 'garrison agents token'\n".to_owned();
                 }
-                let headings = ["PARTITION", "NAME", "STATUS", "SINCE", "VERSION", "CAPACITY"];
+                let headings = ["PARTITION", "NAME", "STATUS", "SINCE", "VERSION", "ATTEMPTS"];
                 output::table(&headings, agents.iter().map(row))
             })?;
         }
@@ -82,21 +89,68 @@ pub fn run(client: &Client, action: &Action, format: Format) -> Result<Exit, Fai
             output::print(format, &token, |token| format!("{}\n", token.token))?;
         }
         Action::Revoke { agent } => {
-            let path = format!("/api/v1/agents/{agent}/revoke");
-            let agents: Agent = client.post(&path, &serde_json::json!({}))?;
-            output::print(format, &agents, |_| format!("agent {agent} is cut off\n"))?;
+            let revoked = change(client, agent, "revoke")?;
+            output::print(format, &revoked, |_| format!("agent {agent} is cut off\n"))?;
+        }
+        Action::Cordon { agent } => {
+            let cordoned = change(client, agent, "cordon")?;
+            output::print(format, &cordoned, |it| {
+                format!("agent {agent} gets no new attempts; it has {}\n", it.attempts.len())
+            })?;
+        }
+        Action::Uncordon { agent } => {
+            let uncordoned = change(client, agent, "uncordon")?;
+            output::print(format, &uncordoned, |_| format!("agent {agent} gets attempts\n"))?;
+        }
+        Action::Drain { agent } => {
+            let mut drained = change(client, agent, "cordon")?;
+            while !drained.attempts.is_empty() {
+                std::thread::sleep(LOOK_AGAIN);
+                drained = find(client, agent)?;
+            }
+            output::print(format, &drained, |_| format!("agent {agent} has no attempts\n"))?;
+        }
+        Action::Lost { agent, confirm: given } => {
+            let attempts = find(client, agent)?.attempts;
+            let names: Vec<String> = attempts.iter().map(AttemptId::to_string).collect();
+            let consequences = format!(
+                "Agent {agent} has {} attempts: {}\nThey end as lost, whether they run or not, \
+                 and others may take their locks.\n",
+                names.len(),
+                names.join(", "),
+            );
+            confirm(&consequences, &agent.to_string(), given.as_deref())?;
+            let lost = change(client, agent, "lost")?;
+            output::print(format, &lost, |_| format!("agent {agent} is waited for no more\n"))?;
         }
     }
     Ok(Exit::Success)
+}
+
+fn change(client: &Client, agent: &Key, verb: &str) -> Result<Agent, Failure> {
+    client.post(&format!("/api/v1/agents/{agent}/{verb}"), &serde_json::json!({}))
+}
+
+fn find(client: &Client, key: &Key) -> Result<Agent, Failure> {
+    let agents: Vec<Agent> = client.get("/api/v1/agents")?;
+    let found = agents.into_iter().find(|it| it.partition == key.partition && it.name == key.name);
+    let message = format!("there is no agent {key}");
+    found.ok_or(Failure { exit: Exit::Refused, message })
 }
 
 fn row(agent: &Agent) -> Vec<String> {
     vec![
         agent.partition.to_string(),
         agent.name.to_string(),
-        agent.status.clone(),
+        match agent.cordoned_by {
+            Some(_) => format!("{}, cordoned", agent.status),
+            None => agent.status.clone(),
+        },
         output::moment(agent.since_us),
         agent.version.clone().unwrap_or_default(),
-        agent.capacity.map(|capacity| capacity.to_string()).unwrap_or_default(),
+        match agent.capacity {
+            Some(capacity) => format!("{} of {capacity}", agent.attempts.len()),
+            None => String::new(),
+        },
     ]
 }

@@ -1,11 +1,13 @@
 //! Agents: who they are and how they are connected.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use pipelines::name::{AgentName, PartitionName};
+use pipelines::name::{AgentName, LabelName, PartitionName};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::actor::Actor;
 use crate::event::Wall;
 
 /// An agent's identity, as its certificate states it.
@@ -29,6 +31,9 @@ pub struct Agent {
     /// Cut off by an operator: no connection is accepted.
     #[serde(default)]
     pub revoked: bool,
+    /// Who wants no new attempts on it; those that it has go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cordoned_by: Option<Actor>,
     /// What its latest hello said; none before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<About>,
@@ -47,6 +52,9 @@ pub struct About {
     pub boot_id: String,
     /// How many attempts it runs side by side.
     pub capacity: u32,
+    /// What jobs may ask for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<LabelName, String>,
 }
 
 /// One connection of an agent; numbered by the driver, never used twice within a process.

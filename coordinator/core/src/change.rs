@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
 use crate::attempt::Attempt;
+use crate::audit::Audit;
 use crate::job::Job;
+use crate::lock::Lock;
 use crate::run::Run;
 use crate::token::{ApiToken, JoinToken};
 use crate::trigger::Trigger;
@@ -36,6 +38,10 @@ pub enum Change {
     ApiToken(ApiToken),
     /// A token for joining.
     JoinToken(JoinToken),
+    /// A lock.
+    Lock(Lock),
+    /// An operator's word; written once.
+    Audit(Audit),
 }
 
 /// What the core holds in memory, as the store gives it back after a restart: everything that can
@@ -56,6 +62,10 @@ pub struct Snapshot {
     pub api_tokens: Vec<ApiToken>,
     /// All join tokens.
     pub join_tokens: Vec<JoinToken>,
+    /// Locks that somebody holds.
+    pub locks: Vec<Lock>,
+    /// The highest number of any operator's word; 0 before the first.
+    pub last_audit: u64,
 }
 
 /// All records of one run.

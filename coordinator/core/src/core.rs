@@ -3,8 +3,11 @@
 
 mod agents;
 mod asks;
+mod locks;
+mod operators;
 mod runs;
 mod schedule;
+mod time;
 
 use std::collections::BTreeSet;
 
@@ -12,6 +15,7 @@ use pipelines::name::PartitionName;
 
 use crate::agent::{Agent, Link, SessionId};
 use crate::change::{Change, Snapshot};
+use crate::deadline::{Deadlines, Steady};
 use crate::event::{Answer, Effect, Event, Refusal, RequestId, Step, ToAgent, Wall};
 use crate::state::State;
 
@@ -24,18 +28,29 @@ pub struct Core {
     /// What came of the event in hand.
     step: Step,
     now: Wall,
+    /// The latest tick.
+    steady: Steady,
+    deadlines: Deadlines,
 }
 
 impl Core {
     /// The core after a restart, and what must be done again. No agent is connected.
     pub fn load(snapshot: Snapshot, now: Wall) -> (Core, Step) {
         let state = State::load(snapshot);
-        let mut core = Core { state, dirty: BTreeSet::new(), step: Step::default(), now };
+        let mut core = Core {
+            state,
+            dirty: BTreeSet::new(),
+            step: Step::default(),
+            now,
+            steady: Steady::default(),
+            deadlines: Deadlines::default(),
+        };
         let connected: Vec<Agent> =
             core.state.agents.values().filter(|agent| agent.session().is_some()).cloned().collect();
         for agent in connected {
             core.put(Change::Agent(Agent { link: Link::Down { since: now }, ..agent }));
         }
+        core.wait_anew();
         let resolve = core.state.pending.values().cloned().map(Box::new).map(Effect::Resolve);
         core.step.effects.extend(resolve);
         let step = std::mem::take(&mut core.step);
@@ -46,6 +61,7 @@ impl Core {
     pub fn handle(&mut self, event: &Event, now: Wall) -> Step {
         self.now = now;
         match event {
+            Event::Tick { at } => self.tick(*at),
             Event::Asked { request, actor, ask } => self.asked(*request, actor, ask),
             Event::Resolved { trigger, resolution } => self.resolved(*trigger, resolution),
             Event::AgentConnected { agent, fingerprint, session, about, attempts } => {
@@ -59,10 +75,22 @@ impl Core {
         std::mem::take(&mut self.step)
     }
 
+    /// When a tick is due at the latest, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Steady> {
+        self.deadlines.next()
+    }
+
     /// Changes the state, and remembers the change.
     fn put(&mut self, change: Change) {
         self.state.apply(&change);
+        let ended = match &change {
+            Change::Job(job) if job.state.is_final() => Some(job.id),
+            _ => None,
+        };
         self.step.changes.push(change);
+        if let Some(job) = ended {
+            self.release(job);
+        }
     }
 
     fn answer(&mut self, request: RequestId, answer: Result<Answer, Refusal>) {

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::actor::{Actor, Grant};
 use crate::agent::{About, AgentKey, SessionId};
 use crate::change::{Change, Stored};
+use crate::deadline::Steady;
+use crate::lock::{Holder, LockKey};
 use crate::token::TokenHash;
 use crate::trigger::{Cause, TriggerId};
 
@@ -29,6 +31,11 @@ pub struct RequestId(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
+    /// Time passed. The first event of each batch, so that a decision can be repeated.
+    Tick {
+        /// The present moment.
+        at: Steady,
+    },
     /// Somebody asked for something and waits for the answer.
     Asked {
         /// To whom the answer goes.
@@ -134,6 +141,25 @@ pub enum Ask {
         hash: TokenHash,
         /// SHA-256 (hex) of the agent's public key.
         fingerprint: String,
+    },
+    /// That an agent gets no new attempts, or gets them again.
+    Cordon {
+        /// Which one.
+        agent: AgentKey,
+        /// Whether it gets none.
+        on: bool,
+    },
+    /// That what an agent has is waited for no more: an operator's word that it does not run.
+    DeclareLost {
+        /// Which agent; it must be away.
+        agent: AgentKey,
+    },
+    /// That a lock is free: an operator's word that nothing works under it any more.
+    BreakLock {
+        /// Which one.
+        lock: LockKey,
+        /// Who is meant to hold it, so that nobody else's is broken.
+        holder: Holder,
     },
     /// That an agent is cut off from now on.
     RevokeAgent {

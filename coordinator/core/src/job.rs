@@ -13,6 +13,9 @@ pub struct Job {
     pub id: JobId,
     /// The number of its latest attempt; 0 before the first.
     pub attempts: u32,
+    /// How many of them were since the run began, or somebody had it tried again.
+    #[serde(default)]
+    pub tried: u32,
     /// What its successful attempt left for jobs that need it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
@@ -26,8 +29,13 @@ pub struct Job {
 pub enum State {
     /// For jobs that it needs.
     Waiting,
-    /// For an agent with room.
+    /// For locks, and an agent with room.
     Queued,
+    /// For the end of the pause before its next attempt.
+    Paused {
+        /// How long that is, in seconds.
+        delay_s: u32,
+    },
     /// Its latest attempt is with an agent.
     Active,
     /// Its latest attempt ended.
@@ -51,7 +59,7 @@ impl State {
     /// Whether it will change no more without a retry.
     pub fn is_final(&self) -> bool {
         match self {
-            State::Waiting | State::Queued | State::Active => false,
+            State::Waiting | State::Queued | State::Paused { .. } | State::Active => false,
             State::Finished { .. } | State::Skipped { .. } | State::Cancelled { .. } => true,
         }
     }
@@ -66,6 +74,7 @@ impl State {
         match self {
             State::Waiting => "waiting",
             State::Queued => "queued",
+            State::Paused { .. } => "paused",
             State::Active => "active",
             State::Finished { outcome } => outcome.kind(),
             State::Skipped { .. } => "skipped",

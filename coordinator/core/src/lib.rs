@@ -9,10 +9,14 @@
 pub mod actor;
 pub mod agent;
 pub mod attempt;
+pub mod audit;
 pub mod change;
 pub mod core;
+pub mod deadline;
 pub mod event;
 pub mod job;
+pub mod lock;
+mod queue;
 pub mod run;
 mod state;
 pub mod token;

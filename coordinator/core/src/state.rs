@@ -14,6 +14,8 @@ use crate::agent::{Agent, AgentKey};
 use crate::attempt::Attempt;
 use crate::change::{Change, Snapshot, Stored};
 use crate::job::{self, Job};
+use crate::lock::{Lock, LockKey};
+use crate::queue::{Class, Queue};
 use crate::run::Run;
 use crate::token::{ApiToken, JoinToken, TokenHash};
 use crate::trigger::{self, Trigger, TriggerId};
@@ -32,8 +34,11 @@ pub(crate) struct State {
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     /// The open attempts of each agent that has any.
     pub(crate) held: BTreeMap<AgentKey, BTreeSet<AttemptId>>,
-    /// Queued jobs of each partition that has any, the oldest first.
-    pub(crate) queued: BTreeMap<PartitionName, BTreeSet<JobId>>,
+    /// Queued jobs of each partition that has any.
+    pub(crate) queued: BTreeMap<PartitionName, Queue>,
+    /// Locks that somebody holds.
+    pub(crate) locks: BTreeMap<LockKey, Lock>,
+    pub(crate) last_audit: u64,
     pub(crate) agents: BTreeMap<AgentKey, Agent>,
     pub(crate) api_tokens: BTreeMap<TokenName, ApiToken>,
     pub(crate) join_tokens: BTreeMap<TokenHash, JoinToken>,
@@ -47,8 +52,8 @@ pub(crate) struct ActiveRun {
     pub(crate) jobs: Vec<Job>,
     /// For each job, the jobs that need it.
     pub(crate) dependents: Vec<Vec<u32>>,
-    /// How many jobs are not final.
-    pub(crate) open: usize,
+    /// How many jobs are not final, in each partition that has any.
+    pub(crate) open: BTreeMap<PartitionName, usize>,
 }
 
 impl State {
@@ -57,6 +62,7 @@ impl State {
         let mut state = State {
             last_run: snapshot.last_run,
             last_trigger: snapshot.last_trigger,
+            last_audit: snapshot.last_audit,
             ..State::default()
         };
         let triggers = snapshot.triggers.into_iter().map(Change::Trigger);
@@ -64,11 +70,13 @@ impl State {
         let agents = snapshot.agents.into_iter().map(Change::Agent);
         let api_tokens = snapshot.api_tokens.into_iter().map(Change::ApiToken);
         let join_tokens = snapshot.join_tokens.into_iter().map(Change::JoinToken);
+        let locks = snapshot.locks.into_iter().map(Change::Lock);
         triggers
             .chain(runs)
             .chain(agents)
             .chain(api_tokens)
             .chain(join_tokens)
+            .chain(locks)
             .for_each(|change| state.apply(&change));
         state
     }
@@ -89,6 +97,14 @@ impl State {
             Change::JoinToken(token) => {
                 self.join_tokens.insert(token.hash.clone(), token.clone());
             }
+            Change::Lock(lock) => {
+                if lock.holder.is_some() {
+                    self.locks.insert(lock.key.clone(), lock.clone());
+                } else {
+                    self.locks.remove(&lock.key);
+                }
+            }
+            Change::Audit(audit) => self.last_audit = self.last_audit.max(audit.number),
         }
     }
 
@@ -126,23 +142,26 @@ impl State {
     fn put_job(&mut self, job: &Job) {
         let Some(active) = self.runs.get_mut(&job.id.run) else { return };
         let index = job.id.index as usize;
-        if !job.state.is_final() {
-            active.open += 1;
+        let plan = Arc::clone(&active.plan);
+        let spec = &plan.jobs[index];
+        let was_open = active.jobs.get(index).is_some_and(|old| !old.state.is_final());
+        match (was_open, !job.state.is_final()) {
+            (false, true) => *active.open.entry(spec.partition.clone()).or_default() += 1,
+            (true, false) => active.close(&spec.partition),
+            (true, true) | (false, false) => {}
         }
         match active.jobs.get_mut(index) {
-            Some(old) => {
-                if !old.state.is_final() {
-                    active.open -= 1;
-                }
-                *old = job.clone();
-            }
+            Some(old) => *old = job.clone(),
             None => active.jobs.push(job.clone()),
         }
-        let partition = &active.plan.jobs[index].partition;
+        let class = Class::of(&plan, spec);
         if job.state == job::State::Queued {
-            self.queued.entry(partition.clone()).or_default().insert(job.id);
-        } else {
-            remove(&mut self.queued, partition, &job.id);
+            self.queued.entry(spec.partition.clone()).or_default().insert(class, job.id);
+        } else if let Some(queue) = self.queued.get_mut(&spec.partition) {
+            queue.remove(&class, job.id);
+            if queue.is_empty() {
+                self.queued.remove(&spec.partition);
+            }
         }
     }
 
@@ -192,7 +211,18 @@ impl ActiveRun {
             lock: None,
             jobs: Vec::new(),
         };
-        ActiveRun { run, plan: Arc::new(plan), jobs: vec![], dependents: vec![], open: 0 }
+        let (jobs, dependents, open) = (Vec::new(), Vec::new(), BTreeMap::new());
+        ActiveRun { run, plan: Arc::new(plan), jobs, dependents, open }
+    }
+
+    /// One job less is open in `partition`.
+    fn close(&mut self, partition: &PartitionName) {
+        if let Some(open) = self.open.get_mut(partition) {
+            *open -= 1;
+            if *open == 0 {
+                self.open.remove(partition);
+            }
+        }
     }
 }
 

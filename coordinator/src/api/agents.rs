@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use coordinator_core::actor::Actor;
 use coordinator_core::agent::{self, AgentKey, Link};
+use coordinator_core::attempt::Attempt;
 use coordinator_core::event::{Ask, Wall};
 use pipelines::name::{AgentName, PartitionName};
 
@@ -19,7 +21,9 @@ pub(super) async fn list(
     caller: Caller,
 ) -> Result<Json<Vec<Agent>>, Failure> {
     let agents = api.view.agents()?.into_iter();
-    Ok(Json(agents.filter(|agent| caller.sees(&agent.key.partition)).map(view).collect()))
+    let agents = agents.filter(|agent| caller.sees(&agent.key.partition));
+    let open = api.view.open_attempts()?;
+    Ok(Json(agents.map(|agent| view(agent, &open)).collect()))
 }
 
 pub(super) async fn token(
@@ -50,19 +54,59 @@ pub(super) async fn revoke(
     Path((partition, name)): Path<(PartitionName, AgentName)>,
 ) -> Result<Json<Agent>, Failure> {
     let agent = AgentKey { partition, name };
-    api.driver.ask(actor, Ask::RevokeAgent { agent: agent.clone() }).await?;
-    let record = api.view.agent(&agent)?;
-    let record = record.ok_or_else(|| Failure::not_found(format!("there is no agent {agent}")))?;
-    Ok(Json(view(record)))
+    change(&api, actor, agent.clone(), Ask::RevokeAgent { agent }).await
 }
 
-fn view(agent: agent::Agent) -> Agent {
+pub(super) async fn cordon(
+    State(api): State<Shared>,
+    Caller(actor): Caller,
+    Path((partition, name)): Path<(PartitionName, AgentName)>,
+) -> Result<Json<Agent>, Failure> {
+    let agent = AgentKey { partition, name };
+    change(&api, actor, agent.clone(), Ask::Cordon { agent, on: true }).await
+}
+
+pub(super) async fn uncordon(
+    State(api): State<Shared>,
+    Caller(actor): Caller,
+    Path((partition, name)): Path<(PartitionName, AgentName)>,
+) -> Result<Json<Agent>, Failure> {
+    let agent = AgentKey { partition, name };
+    change(&api, actor, agent.clone(), Ask::Cordon { agent, on: false }).await
+}
+
+pub(super) async fn lost(
+    State(api): State<Shared>,
+    Caller(actor): Caller,
+    Path((partition, name)): Path<(PartitionName, AgentName)>,
+) -> Result<Json<Agent>, Failure> {
+    let agent = AgentKey { partition, name };
+    change(&api, actor, agent.clone(), Ask::DeclareLost { agent }).await
+}
+
+/// Asks for something about an agent; gives it as it is then.
+async fn change(
+    api: &Shared,
+    actor: Actor,
+    agent: AgentKey,
+    ask: Ask,
+) -> Result<Json<Agent>, Failure> {
+    api.driver.ask(actor, ask).await?;
+    let record = api.view.agent(&agent)?;
+    let record = record.ok_or_else(|| Failure::not_found(format!("there is no agent {agent}")))?;
+    Ok(Json(view(record, &api.view.open_attempts()?)))
+}
+
+fn view(agent: agent::Agent, open: &[Attempt]) -> Agent {
     let (status, since) = match agent.link {
         Link::Down { since } if agent.revoked => ("revoked", since),
         Link::Down { since } => ("away", since),
         Link::Up { since, .. } => ("connected", since),
     };
+    let own = open.iter().filter(|attempt| attempt.agent == agent.key);
     Agent {
+        attempts: own.map(|attempt| attempt.id).collect(),
+        cordoned_by: agent.cordoned_by.map(|actor| actor.to_string()),
         partition: agent.key.partition,
         name: agent.key.name,
         status: status.to_owned(),

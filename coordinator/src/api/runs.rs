@@ -13,11 +13,12 @@ use coordinator_core::{attempt, job, run};
 use futures::{Stream, stream};
 use pipelines::id::RunId;
 use pipelines::outcome::Outcome;
-use pipelines::plan::{self, Task};
+use pipelines::plan::{self, Plan, Task};
 use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::locks;
 use super::types::{Attempt, Job, Run, RunDetail};
 use super::{Api, Caller, Failure, Shared};
 use crate::store::view::Filter;
@@ -102,7 +103,13 @@ pub(crate) fn concerns(change: &Change, id: RunId) -> bool {
         Change::Attempt(attempt) => attempt.id.job.run == id,
         // Its link decides whether an attempt shows as unknown.
         Change::Agent(_) => true,
-        Change::Trigger(_) | Change::Plan(..) | Change::ApiToken(_) | Change::JoinToken(_) => false,
+        // Its holder decides whether a job waits.
+        Change::Lock(_) => true,
+        Change::Trigger(_)
+        | Change::Plan(..)
+        | Change::ApiToken(_)
+        | Change::JoinToken(_)
+        | Change::Audit(_) => false,
     }
 }
 
@@ -172,17 +179,17 @@ fn missing(id: RunId) -> Failure {
 /// A run with those of its jobs that the actor may see.
 pub(crate) fn detail(api: &Api, actor: &Actor, id: RunId) -> Result<RunDetail, Failure> {
     let record = api.view.run(id)?.ok_or_else(|| missing(id))?;
-    let plan = api.view.plan(id)?;
-    let specs = plan.as_ref().map_or(&[][..], |plan| &plan.jobs);
     let mut jobs = Vec::new();
-    for (spec, job) in specs.iter().zip(api.view.jobs(id)?) {
-        if actor.may(Role::View, &spec.partition) {
-            jobs.push(self::job(api, specs, spec, job)?);
+    if let Some(plan) = api.view.plan(id)? {
+        for (spec, job) in plan.jobs.iter().zip(api.view.jobs(id)?) {
+            if actor.may(Role::View, &spec.partition) {
+                jobs.push(self::job(api, &plan, spec, job)?);
+            }
         }
-    }
-    if jobs.is_empty() && !specs.is_empty() {
-        // Not theirs to know of.
-        return Err(missing(id));
+        if jobs.is_empty() {
+            // Not theirs to know of.
+            return Err(missing(id));
+        }
     }
     Ok(RunDetail { run: run(record), jobs })
 }
@@ -209,17 +216,20 @@ fn run(run: run::Run) -> Run {
     }
 }
 
-fn job(api: &Api, specs: &[plan::Job], spec: &plan::Job, job: job::Job) -> Result<Job, Failure> {
+fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, Failure> {
     let attempts = api.view.attempts(job.id)?;
     let attempts = attempts.into_iter().map(|it| attempt(api, it)).collect::<Result<_, _>>()?;
     let detail = match &job.state {
         job::State::Finished { outcome: Outcome::Succeeded }
         | job::State::Waiting
-        | job::State::Queued
         | job::State::Active => None,
+        job::State::Queued => locks::in_the_way(&api.view, plan, spec, job.id)?,
+        job::State::Paused { delay_s } => {
+            Some(format!("tried {} times, again after {delay_s} s", job.tried))
+        }
         job::State::Finished { outcome } => Some(outcome.to_string()),
         job::State::Skipped { need } => {
-            let name = specs.get(*need as usize).map(|need| need.name.to_string());
+            let name = plan.jobs.get(*need as usize).map(|need| need.name.to_string());
             Some(format!("{} did not succeed", name.unwrap_or_default()))
         }
         job::State::Cancelled { by } => Some(format!("cancelled by {by} before it started")),

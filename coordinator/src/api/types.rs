@@ -2,8 +2,11 @@
 //!
 //! Times are µs since 1970, UTC. The command line reads these same types.
 
+use coordinator_core::lock::Holder;
 use pipelines::id::{AttemptId, JobId, RunId};
-use pipelines::name::{AgentName, PartitionName, PipelineName, RepositoryName, TokenName};
+use pipelines::name::{
+    AgentName, LockName, PartitionName, PipelineName, RepositoryName, TokenName,
+};
 use pipelines::outcome::Outcome;
 use serde::{Deserialize, Serialize};
 
@@ -118,7 +121,7 @@ pub struct Job {
     pub kind: String,
     /// Ids of the jobs that it needs.
     pub needs: Vec<JobId>,
-    /// `waiting`, `queued`, `active`, `skipped`, `cancelled`, or the kind of its outcome.
+    /// `waiting`, `queued`, `paused`, `active`, `skipped`, `cancelled`, or the kind of its outcome.
     pub status: String,
     /// The status in words, where there is more to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,6 +173,51 @@ pub struct Agent {
     /// How many attempts it runs side by side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u32>,
+    /// Who wants no new attempts on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cordoned_by: Option<String>,
+    /// The attempts that it has, as far as the coordinator knows.
+    #[serde(default)]
+    pub attempts: Vec<AttemptId>,
+}
+
+/// An item of `GET /api/v1/locks`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// Where it holds.
+    pub partition: PartitionName,
+    /// Its name.
+    pub name: LockName,
+    /// Who holds it: `{"run": NUMBER}` or `{"job": "ID"}`.
+    pub holder: Option<Holder>,
+    /// Since when.
+    pub since_us: u64,
+    /// An attempt under it that may still run, though its job has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_doubt: Option<AttemptId>,
+    /// Queued jobs that wait for it.
+    pub waiting: Vec<JobId>,
+}
+
+/// `POST /api/v1/locks/{partition}/{name}/break`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakLock {
+    /// Who is meant to hold it.
+    pub holder: Holder,
+}
+
+/// An item of `GET /api/v1/audit`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Numbered from 1.
+    pub number: u64,
+    /// When.
+    pub at_us: u64,
+    /// Who.
+    pub actor: String,
+    /// What, in a sentence.
+    pub text: String,
 }
 
 /// `POST /api/v1/agents/{partition}/{name}/token`.

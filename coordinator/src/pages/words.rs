@@ -40,7 +40,7 @@ impl From<&str> for Status {
         let (class, sign) = match status {
             "succeeded" => ("good", "✓"),
             "active" | "assigned" | "accepted" | "running" | "cancelling" => ("busy", "●"),
-            "waiting" | "queued" => ("idle", "○"),
+            "waiting" | "queued" | "paused" => ("idle", "○"),
             "unknown" | "lost" | "cancel_unconfirmed" => ("odd", "?"),
             "skipped" | "cancelled" => ("mute", "–"),
             // `failed`, `invalid` and the other outcomes.

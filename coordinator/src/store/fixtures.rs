@@ -86,6 +86,7 @@ pub(crate) fn agent(partition: &str, name: &str) -> Agent {
         enrolled: Wall(1),
         fingerprint: "ab".repeat(32),
         revoked: false,
+        cordoned_by: None,
         about: None,
         link: Link::Down { since: Wall(1) },
     }
@@ -120,7 +121,13 @@ pub(crate) fn whole_run(id: u64, partition: &str, is_active: bool) -> Vec<Change
     vec![
         Change::Plan(RunId(id), plan(&[partition], "true")),
         Change::Run(run(id, "deploy", run_state)),
-        Change::Job(Job { id: job, attempts: 1, state: job_state, artifacts: Vec::new() }),
+        Change::Job(Job {
+            id: job,
+            attempts: 1,
+            tried: 1,
+            state: job_state,
+            artifacts: Vec::new(),
+        }),
         Change::Attempt(attempt),
     ]
 }

@@ -357,7 +357,7 @@ fn the_latest_record_in_a_batch_wins() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = open(directory.path());
     let id = RunId(1).job(0);
-    let job = |state| Change::Job(Job { id, attempts: 0, state, artifacts: Vec::new() });
+    let job = |state| Change::Job(Job { id, attempts: 0, tried: 0, state, artifacts: Vec::new() });
     let skipped = job::State::Skipped { need: 0 };
     let changes = [job(job::State::Waiting), job(job::State::Queued), job(skipped.clone())];
     store.commit(Wall(1), &[], &changes).unwrap();

@@ -27,7 +27,7 @@ pub use self::query::{Filter, Page};
 use super::journal::Seq;
 
 /// The form of keys and values; a view of another form is built anew.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// The value of an entry that says all with its key.
 const NOTHING: &[u8] = &[];
@@ -196,6 +196,12 @@ impl View {
             }
             Change::JoinToken(token) => {
                 self.db.insert(keys::join_token(&token.hash), value)?;
+            }
+            Change::Lock(lock) => {
+                self.db.insert(keys::lock(&lock.key), value)?;
+            }
+            Change::Audit(audit) => {
+                self.db.insert(keys::audit(audit.number), value)?;
             }
         }
         Ok(())

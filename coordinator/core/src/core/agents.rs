@@ -4,11 +4,14 @@
 //! gives everything that must be said again. Nothing depends on a message having arrived before.
 
 use pipelines::id::AttemptId;
+use pipelines::limits;
 use pipelines::outcome::{Outcome, Progress, Verdict};
+use pipelines::plan::{OnLost, RetryOn};
 
 use crate::agent::{About, Agent, AgentKey, Link, SessionId};
 use crate::attempt::{self, Attempt};
 use crate::change::Change;
+use crate::deadline::Due;
 use crate::event::ToAgent;
 use crate::job::{self, Job};
 
@@ -32,6 +35,7 @@ impl Core {
             link: Link::Up { session, since: self.now },
             ..agent
         }));
+        self.wait_no_more(key);
         self.send(session, ToAgent::Welcome);
         for (attempt, progress) in attempts {
             self.reported(key, session, *attempt, progress);
@@ -74,7 +78,7 @@ impl Core {
     fn absent(&mut self, session: SessionId, about: &About, attempt: Attempt) {
         if attempt.instance != about.instance {
             let reason = "the agent was installed anew, or its host restored from a copy";
-            return self.abandon(attempt, Outcome::Lost { reason: reason.to_owned() });
+            return self.abandon(attempt, lost(reason));
         }
         match attempt.state {
             attempt::State::Assigned if attempt.cancelled_by.is_some() => {
@@ -83,7 +87,7 @@ impl Core {
             attempt::State::Assigned => self.send_order(session, &attempt),
             attempt::State::Accepted | attempt::State::Running { .. } => {
                 let reason = "the agent had acknowledged it and no longer knows it";
-                self.abandon(attempt, Outcome::Lost { reason: reason.to_owned() });
+                self.abandon(attempt, lost(reason));
             }
             attempt::State::Finished { .. } | attempt::State::Abandoned { .. } => {}
         }
@@ -143,33 +147,74 @@ impl Core {
         self.close_attempt(attempt, state);
     }
 
-    fn abandon(&mut self, attempt: Attempt, outcome: Outcome) {
+    pub(super) fn abandon(&mut self, attempt: Attempt, outcome: Outcome) {
         let state = attempt::State::Abandoned { at: self.now, outcome };
         self.close_attempt(attempt, state);
     }
 
     fn close_attempt(&mut self, attempt: Attempt, state: attempt::State) {
         let attempt = Attempt { state, ..attempt };
+        self.deadlines.clear(Due::Lost(attempt.id));
         self.dirty.insert(attempt.agent.partition.clone());
-        let job = self.state.job(attempt.id.job).cloned();
+        let id = attempt.id;
         let outcome = attempt.outcome().cloned();
         let artifacts = match &attempt.state {
             attempt::State::Finished { verdict, .. } => verdict.artifacts.clone(),
             _ => Vec::new(),
         };
         self.put(Change::Attempt(attempt));
-        if let (Some(job), Some(outcome)) = (job, outcome) {
-            let id = job.id;
-            let state = job::State::Finished { outcome };
-            self.put(Change::Job(Job { state, artifacts, ..job }));
-            self.job_ended(id);
+        let (Some(job), Some(outcome)) = (self.state.job(id.job).cloned(), outcome) else { return };
+        if outcome.may_run() {
+            self.doubt(id);
         }
+        match self.tries_again(&job, &outcome) {
+            Some(delay_s) if delay_s > 0 => {
+                let job = Job { state: job::State::Paused { delay_s }, ..job };
+                self.pause(&job);
+                self.put(Change::Job(job));
+            }
+            Some(_) => self.queue(job),
+            None => {
+                let state = job::State::Finished { outcome };
+                self.put(Change::Job(Job { state, artifacts, ..job }));
+                self.job_ended(id.job);
+            }
+        }
+    }
+
+    /// The pause before a job's next attempt, in seconds; none if the outcome is the job's own.
+    fn tries_again(&self, job: &Job, outcome: &Outcome) -> Option<u32> {
+        let active = self.state.runs.get(&job.id.run)?;
+        if active.run.cancelled_by.is_some() {
+            return None;
+        }
+        let spec = &active.plan.jobs[job.id.index as usize];
+        let on = match outcome {
+            Outcome::Failed { .. } => RetryOn::Failed,
+            Outcome::TimedOut => RetryOn::TimedOut,
+            Outcome::InfraError { .. } => RetryOn::InfraError,
+            Outcome::Lost { may_run: false, .. }
+                if matches!(spec.on_lost, OnLost::Retry { .. }) =>
+            {
+                let most = spec.retry.as_ref().map_or(limits::RETRIES, |retry| retry.max);
+                return (job.tried <= most).then_some(0);
+            }
+            _ => return None,
+        };
+        let retry = spec.retry.as_ref().filter(|it| it.on.contains(&on) && job.tried <= it.max)?;
+        Some(retry.delay_s)
     }
 
     pub(super) fn disconnected(&mut self, key: &AgentKey, session: SessionId) {
         let Some(agent) = self.state.agents.get(key).cloned() else { return };
         if agent.session() == Some(session) {
             self.put(Change::Agent(Agent { link: Link::Down { since: self.now }, ..agent }));
+            self.wait_for(key);
         }
     }
+}
+
+/// What may still run.
+fn lost(reason: &str) -> Outcome {
+    Outcome::Lost { reason: reason.to_owned(), may_run: true }
 }

@@ -28,6 +28,9 @@ impl Core {
                 self.create_join_token(actor, hash, agent, *expires)
             }
             Ask::Enrol { hash, fingerprint } => self.enrol(hash, fingerprint),
+            Ask::Cordon { agent, on } => self.cordon(actor, agent, *on),
+            Ask::DeclareLost { agent } => self.declare_lost(actor, agent),
+            Ask::BreakLock { lock, holder } => self.break_lock(actor, lock, *holder),
             Ask::RevokeAgent { agent } => self.revoke_agent(actor, agent),
         };
         self.answer(request, answer);
@@ -151,12 +154,14 @@ impl Core {
                 enrolled: self.now,
                 fingerprint: fingerprint.to_owned(),
                 revoked: false,
+                cordoned_by: None,
                 about: None,
                 link: Link::Down { since: self.now },
             },
         };
         self.put(Change::JoinToken(JoinToken { used_by: Some(fingerprint.to_owned()), ..token }));
         self.put(Change::Agent(enrolled));
+        self.wait_for(&agent);
         Ok(Answer::Enrolled(agent))
     }
 
@@ -170,6 +175,7 @@ impl Core {
         }
         let link = Link::Down { since: self.now };
         self.put(Change::Agent(Agent { revoked: true, link, ..record }));
+        self.wait_for(agent);
         Ok(Answer::Done)
     }
 

@@ -8,6 +8,7 @@ use pipelines::plan::Plan;
 use crate::actor::{Actor, Role};
 use crate::attempt::Attempt;
 use crate::change::{Change, Stored};
+use crate::deadline::Due;
 use crate::event::{Answer, Refusal, Resolution, ToAgent};
 use crate::job::{self, Job};
 use crate::run::{self, Run};
@@ -63,6 +64,7 @@ impl Core {
                 self.put(Change::Job(Job {
                     id,
                     attempts: 0,
+                    tried: 0,
                     artifacts: Vec::new(),
                     state: job::State::Waiting,
                 }));
@@ -122,7 +124,7 @@ impl Core {
 
     fn finish_run(&mut self, id: RunId) {
         let Some(active) = self.state.runs.get(&id) else { return };
-        if active.open > 0 {
+        if !active.open.is_empty() {
             return;
         }
         let outcome = if active.jobs.iter().all(|job| job.state.is_success()) {
@@ -148,7 +150,8 @@ impl Core {
         self.put(Change::Run(run));
         for job in jobs {
             match job.state {
-                job::State::Waiting | job::State::Queued => {
+                job::State::Waiting | job::State::Queued | job::State::Paused { .. } => {
+                    self.deadlines.clear(Due::Again(job.id));
                     let state = job::State::Cancelled { by: actor.clone() };
                     self.put(Change::Job(Job { state, ..job }));
                 }
@@ -196,7 +199,7 @@ impl Core {
         for job in &stored.jobs {
             let state =
                 if job.state.is_success() { job.state.clone() } else { job::State::Waiting };
-            self.put(Change::Job(Job { state, ..job.clone() }));
+            self.put(Change::Job(Job { state, tried: 0, ..job.clone() }));
         }
         self.advance_all(id, &stored.plan);
         Ok(Answer::Done)

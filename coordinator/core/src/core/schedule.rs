@@ -1,14 +1,18 @@
 //! Which agent gets which queued job.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use pipelines::id::JobId;
 use pipelines::name::PartitionName;
 use pipelines::order::{self, Order};
 
-use crate::agent::{AgentKey, SessionId};
+use crate::agent::{Agent, AgentKey, SessionId};
 use crate::attempt::{self, Attempt};
 use crate::change::Change;
 use crate::event::{Step, ToAgent, Wall};
 use crate::job::{self, Job};
+use crate::queue::Class;
 use crate::state::State;
 
 use super::Core;
@@ -26,28 +30,51 @@ impl Core {
         std::mem::take(&mut self.step)
     }
 
-    /// The oldest queued job of a partition, and the agent with the most room.
+    /// The oldest job of a partition whose locks are free, and whose labels an agent with room has.
     fn next(&self, partition: &PartitionName) -> Option<(JobId, AgentKey)> {
-        let job = *self.state.queued.get(partition)?.first()?;
-        let agents = self.state.agents_of(partition).filter(|agent| agent.session().is_some());
-        let room = |agent: &AgentKey, capacity: u32| {
-            (capacity as usize).saturating_sub(self.state.load_of(agent))
+        let classes = self.state.queued.get(partition)?.classes();
+        let candidates = classes.filter_map(|(class, jobs)| {
+            let job = self.first(partition, class, jobs)?;
+            Some((job, self.agent_for(partition, class)?))
+        });
+        candidates.min_by_key(|(job, _)| *job)
+    }
+
+    /// The oldest job of a class that its locks' holders let work.
+    fn first(
+        &self,
+        partition: &PartitionName,
+        class: &Class,
+        jobs: &BTreeSet<JobId>,
+    ) -> Option<JobId> {
+        let (mut from, mut to) = (*jobs.first()?, *jobs.last()?);
+        for holder in class.locks().filter_map(|lock| self.holder(partition, lock)) {
+            let (first, last) = holder.jobs();
+            (from, to) = (from.max(first), to.min(last));
+        }
+        (from <= to).then(|| jobs.range(from..=to).next().copied())?
+    }
+
+    /// The agent with the most room, of those that have a class's labels.
+    fn agent_for(&self, partition: &PartitionName, class: &Class) -> Option<AgentKey> {
+        let room = |agent: &Agent| {
+            let about = agent.about.as_ref()?;
+            let has = |(name, value)| about.labels.get(name) == Some(value);
+            let takes_work = agent.session().is_some() && agent.cordoned_by.is_none();
+            let room = (about.capacity as usize).saturating_sub(self.state.load_of(&agent.key));
+            (takes_work && room > 0 && class.labels.iter().all(has)).then_some(room)
         };
-        let (most, agent) = agents
-            .filter_map(|agent| Some((room(&agent.key, agent.about.as_ref()?.capacity), agent)))
-            // `rev` makes the first of equals win: `max_by_key` takes the last.
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .max_by_key(|(room, _)| *room)?;
-        (most > 0).then(|| (job, agent.key.clone()))
+        let agents = self.state.agents_of(partition);
+        let with_room = agents.filter_map(|agent| Some((room(agent)?, Reverse(&agent.key))));
+        // Of equals the first by name.
+        with_room.max().map(|(_, Reverse(key))| key.clone())
     }
 
     fn assign(&mut self, id: JobId, agent: AgentKey) {
         let record = &self.state.agents[&agent];
         let (Some(session), Some(about)) = (record.session(), &record.about) else { return };
         let Some(job) = self.state.job(id).cloned() else { return };
-        let number = job.attempts + 1;
+        let (number, tried) = (job.attempts + 1, job.tried + 1);
         let attempt = Attempt {
             id: id.attempt(number),
             agent,
@@ -56,7 +83,8 @@ impl Core {
             cancelled_by: None,
             state: attempt::State::Assigned,
         };
-        self.put(Change::Job(Job { attempts: number, state: job::State::Active, ..job }));
+        self.put(Change::Job(Job { attempts: number, tried, state: job::State::Active, ..job }));
+        self.acquire(id);
         self.put(Change::Attempt(attempt.clone()));
         self.send_order(session, &attempt);
     }

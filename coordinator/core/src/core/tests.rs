@@ -6,7 +6,10 @@ mod world;
 use insta::assert_snapshot;
 use pipelines::outcome::{Exit, Outcome};
 
-use world::{World, deploy};
+use pipelines::plan::OnLost;
+
+use crate::lock::Holder;
+use world::{World, deploy, locked, patient};
 
 #[test]
 fn a_trigger_becomes_a_run_and_its_jobs_follow_their_needs() {
@@ -157,6 +160,162 @@ fn a_retry_runs_only_what_did_not_succeed() {
     world.work("fra/mgmt01", Outcome::Succeeded);
     world.work("fra/mgmt01", Outcome::Succeeded);
     assert_eq!(world.status(1), "succeeded");
+}
+
+#[test]
+fn a_lock_is_held_from_the_first_attempt_until_all_jobs_there_have_ended() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 4);
+    world.trigger("delivery-1", locked(&["fra"]));
+    world.trigger("delivery-2", locked(&["fra"]));
+    assert_eq!([world.job("1.0"), world.job("2.0")], ["active", "queued"]);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!([world.job("1.1"), world.job("2.0")], ["active", "queued"]);
+    world.work("fra/mgmt01", Outcome::Failed { exit: Exit::Code(1) });
+    assert_eq!([world.job("1.2"), world.job("2.0")], ["skipped", "active"]);
+    assert_snapshot!(world.transcript());
+}
+
+#[test]
+fn a_jobs_lock_keeps_others_out_while_it_pauses() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 4);
+    let mut plan = patient(OnLost::Wait, 60);
+    plan.jobs[0].lock = Some("fw01".parse().unwrap());
+    world.trigger("delivery-1", plan.clone());
+    world.trigger("delivery-2", plan);
+    world.work("fra/mgmt01", Outcome::Failed { exit: Exit::Code(1) });
+    assert_eq!([world.job("1.0"), world.job("2.0")], ["paused", "queued"]);
+    world.wait(2);
+    assert_eq!([world.job("1.0"), world.job("2.0")], ["active", "queued"]);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!([world.job("1.0"), world.job("2.0")], ["succeeded", "active"]);
+}
+
+#[test]
+fn a_lock_under_which_something_may_still_run_stays_held_until_it_is_broken() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 4);
+    world.trigger("delivery-1", locked(&["fra"]));
+    world.trigger("delivery-2", locked(&["fra"]));
+    world.work("fra/mgmt01", Outcome::CancelUnconfirmed { reason: "no answer".into() });
+    assert_eq!([world.status(1), world.job("2.0")], ["failed", "queued"]);
+    world.restart();
+    world.connect("fra/mgmt01");
+    assert_eq!(world.job("2.0"), "queued");
+    let run = |id| Holder::Run(pipelines::id::RunId(id));
+    world.break_lock("fra", "site", run(2));
+    assert_eq!(world.job("2.0"), "queued");
+    world.break_lock("fra", "site", run(1));
+    assert_eq!(world.job("2.0"), "active");
+    assert_snapshot!(world.transcript());
+}
+
+#[test]
+fn a_retry_after_a_pause_counts_from_the_whole_pause_again_after_a_restart() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.trigger("delivery-1", patient(OnLost::Wait, 600));
+    world.work("fra/mgmt01", Outcome::Failed { exit: Exit::Code(1) });
+    world.wait(9);
+    assert_eq!(world.job("1.0"), "paused");
+    world.restart();
+    world.connect("fra/mgmt01");
+    world.wait(9);
+    assert_eq!(world.job("1.0"), "paused");
+    world.wait(2);
+    assert_eq!(world.job("1.0"), "active");
+    world.work("fra/mgmt01", Outcome::Failed { exit: Exit::Code(1) });
+    assert_eq!(world.status(1), "failed");
+    world.retry(1);
+    world.work("fra/mgmt01", Outcome::Failed { exit: Exit::Code(1) });
+    assert_eq!(world.job("1.0"), "paused");
+    world.cancel(1);
+    assert_eq!(world.status(1), "cancelled");
+}
+
+#[test]
+fn an_agent_that_is_away_for_long_is_given_up_where_the_job_says_so() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.trigger("delivery-1", patient(OnLost::Retry { after_s: 3600 }, 0));
+    world.start("fra/mgmt01");
+    world.disconnect("fra/mgmt01");
+    world.wait(60);
+    world.connect("fra/mgmt01");
+    world.disconnect("fra/mgmt01");
+    world.wait(66);
+    assert_eq!(world.job("1.0"), "active");
+    world.join("fra/mgmt02", 1);
+    world.wait(2);
+    assert_snapshot!(world.transcript());
+    world.connect("fra/mgmt01");
+    world.work("fra/mgmt02", Outcome::Succeeded);
+    assert_eq!(world.job("1.0"), "succeeded");
+}
+
+#[test]
+fn leases_are_counted_in_full_after_a_restart() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.trigger("delivery-1", patient(OnLost::Fail { after_s: 3600 }, 0));
+    world.start("fra/mgmt01");
+    world.disconnect("fra/mgmt01");
+    world.wait(60);
+    world.restart();
+    world.wait(60);
+    assert_eq!(world.job("1.0"), "active");
+    world.wait(10);
+    assert_eq!(world.job("1.0"), "lost");
+}
+
+#[test]
+fn an_operator_can_declare_lost_what_only_an_agent_knows() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 4);
+    world.trigger("delivery-1", locked(&["fra"]));
+    world.trigger("delivery-2", locked(&["fra"]));
+    world.start("fra/mgmt01");
+    world.declare_lost("fra/mgmt01");
+    world.disconnect("fra/mgmt01");
+    world.declare_lost("fra/mgmt01");
+    assert_eq!([world.status(1), world.job("2.0")], ["failed", "queued"]);
+    world.connect("fra/mgmt01");
+    assert_eq!(world.job("2.0"), "active");
+    assert_snapshot!(world.transcript());
+}
+
+#[test]
+fn a_cordoned_agent_ends_what_it_has_and_gets_nothing_new() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.join("fra/mgmt02", 1);
+    world.trigger("delivery-1", deploy(&["fra"]));
+    world.cordon("fra/mgmt01", true);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    world.work("fra/mgmt02", Outcome::Succeeded);
+    world.cordon("fra/mgmt02", true);
+    assert_eq!(world.job("1.2"), "active");
+    world.trigger("delivery-2", deploy(&["fra"]));
+    assert_eq!(world.job("2.0"), "queued");
+    world.cordon("fra/mgmt01", false);
+    assert_eq!(world.job("2.0"), "active");
+}
+
+#[test]
+fn a_job_goes_only_where_its_labels_are() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    let mut plan = deploy(&["fra"]);
+    plan.jobs[0].labels.insert("disk".parse().unwrap(), "ssd".into());
+    world.trigger("delivery-1", plan);
+    world.trigger("delivery-2", deploy(&["fra"]));
+    assert_eq!([world.job("1.0"), world.job("2.0")], ["queued", "active"]);
+    world.label("fra/mgmt01", "disk", "ssd");
+    world.disconnect("fra/mgmt01");
+    world.connect("fra/mgmt01");
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(world.job("1.0"), "active");
 }
 
 #[test]

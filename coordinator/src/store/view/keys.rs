@@ -3,6 +3,7 @@
 
 use coordinator_core::agent::AgentKey;
 use coordinator_core::event::Wall;
+use coordinator_core::lock::LockKey;
 use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::TriggerId;
 use pipelines::id::{AttemptId, JobId, RunId};
@@ -31,11 +32,13 @@ pub(super) enum Table {
     Agent = 11,
     ApiToken = 12,
     JoinToken = 13,
+    Lock = 14,
+    Audit = 15,
 }
 
 impl Table {
     /// The tables that hold records; all others are found from them.
-    pub(super) const RECORDS: [Table; 8] = [
+    pub(super) const RECORDS: [Table; 10] = [
         Table::Trigger,
         Table::Run,
         Table::Plan,
@@ -44,6 +47,8 @@ impl Table {
         Table::Agent,
         Table::ApiToken,
         Table::JoinToken,
+        Table::Lock,
+        Table::Audit,
     ];
 }
 
@@ -148,6 +153,15 @@ pub(super) fn api_token(name: &TokenName) -> Vec<u8> {
 
 pub(super) fn join_token(hash: &TokenHash) -> Vec<u8> {
     key(Table::JoinToken, &[hash.0.as_bytes()])
+}
+
+pub(super) fn lock(lock: &LockKey) -> Vec<u8> {
+    let LockKey { partition, name } = lock;
+    key(Table::Lock, &[partition.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+pub(super) fn audit(number: u64) -> Vec<u8> {
+    key(Table::Audit, &[&number.to_be_bytes()])
 }
 
 /// The number at the end of a key or as a value.

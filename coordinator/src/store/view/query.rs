@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use coordinator_core::agent::{Agent, AgentKey};
 use coordinator_core::attempt::Attempt;
+use coordinator_core::audit::Audit;
 use coordinator_core::change::{Change, Snapshot, Stored};
 use coordinator_core::event::Wall;
 use coordinator_core::job::Job;
+use coordinator_core::lock::Lock;
 use coordinator_core::run::Run;
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{Trigger, TriggerId};
@@ -115,6 +117,15 @@ impl View {
         self.all(&keys::run_attempts(run), as_attempt)
     }
 
+    /// The open attempts of all runs, by id.
+    pub fn open_attempts(&self) -> Result<Vec<Attempt>, Error> {
+        let mut open = Vec::new();
+        for run in self.active()? {
+            open.extend(self.run_attempts(run)?.into_iter().filter(Attempt::is_open));
+        }
+        Ok(open)
+    }
+
     /// All that is stored of a run, for a retry; none if there is no such run or it did not
     /// compile, so that there is nothing to retry.
     pub fn stored(&self, run: RunId) -> Result<Option<Stored>, Error> {
@@ -169,6 +180,19 @@ impl View {
         self.all(&[Table::JoinToken as u8], as_join_token)
     }
 
+    /// Locks that somebody holds, by partition and name.
+    pub fn locks(&self) -> Result<Vec<Lock>, Error> {
+        let mut locks = self.all(&[Table::Lock as u8], as_lock)?;
+        locks.retain(|lock| lock.holder.is_some());
+        Ok(locks)
+    }
+
+    /// Operators' words, the latest first, `limit` at most.
+    pub fn audit(&self, limit: usize) -> Result<Vec<Audit>, Error> {
+        let words = self.db.scan_prefix([Table::Audit as u8]).values().rev();
+        words.take(limit).map(|value| record(&value?, as_audit)).collect()
+    }
+
     /// What the core starts from at `now`.
     pub fn snapshot(&self, now: Wall) -> Result<Snapshot, Error> {
         let mut runs = Vec::new();
@@ -184,6 +208,8 @@ impl View {
             agents: self.agents()?,
             api_tokens: self.api_tokens()?,
             join_tokens: self.join_tokens()?,
+            locks: self.locks()?,
+            last_audit: self.last(Table::Audit)?,
         })
     }
 
@@ -310,4 +336,6 @@ pick! {
     as_agent: Agent -> Agent;
     as_api_token: ApiToken -> ApiToken;
     as_join_token: JoinToken -> JoinToken;
+    as_lock: Lock -> Lock;
+    as_audit: Audit -> Audit;
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use pipelines::id::RunId;
 use pipelines::outcome::{Exit, Outcome};
+use pipelines::plan::OnLost;
 use proptest::prelude::*;
 
-use super::world::{World, deploy, key};
+use super::world::{World, deploy, key, locked, patient};
 use crate::job;
+use crate::lock::{Holder, LockKey};
 
 const AGENTS: [&str; 3] = ["fra/mgmt01", "fra/mgmt02", "muc/mgmt01"];
 
@@ -20,7 +23,11 @@ enum Act {
     Deafen(usize),
     Reinstall(usize),
     Start(usize),
-    End(usize, bool),
+    End(usize, u8),
+    Wait(u64),
+    Cordon(usize, bool),
+    DeclareLost(usize),
+    BreakLock(u64),
     Restart,
 }
 
@@ -35,7 +42,11 @@ fn act() -> impl Strategy<Value = Act> {
         1 => agent.clone().prop_map(Act::Deafen),
         1 => agent.clone().prop_map(Act::Reinstall),
         8 => agent.clone().prop_map(Act::Start),
-        8 => (agent, any::<bool>()).prop_map(|(agent, good)| Act::End(agent, good)),
+        8 => (agent.clone(), 0..6u8).prop_map(|(agent, how)| Act::End(agent, how)),
+        2 => (1..200u64).prop_map(Act::Wait),
+        1 => (agent.clone(), any::<bool>()).prop_map(|(agent, on)| Act::Cordon(agent, on)),
+        1 => agent.prop_map(Act::DeclareLost),
+        1 => (1..6u64).prop_map(Act::BreakLock),
         1 => Just(Act::Restart),
     ]
 }
@@ -44,7 +55,13 @@ fn perform(world: &mut World, act: &Act) {
     match *act {
         Act::Trigger(key) => {
             let partitions: &[&str] = if key % 2 == 0 { &["fra"] } else { &["fra", "muc"] };
-            world.trigger(&format!("delivery-{key}"), deploy(partitions));
+            let plan = match key % 5 {
+                0 => deploy(partitions),
+                1 => patient(OnLost::Fail { after_s: 3600 }, 60),
+                2 => patient(OnLost::Retry { after_s: 3600 }, 0),
+                _ => locked(partitions),
+            };
+            world.trigger(&format!("delivery-{key}"), plan);
         }
         Act::Cancel(run) => world.cancel(run),
         Act::Retry(run) => {
@@ -65,12 +82,44 @@ fn perform(world: &mut World, act: &Act) {
             }
         }
         Act::Start(agent) => world.start(AGENTS[agent]),
-        Act::End(agent, true) => world.end(AGENTS[agent], Outcome::Succeeded),
-        Act::End(agent, false) => {
-            world.end(AGENTS[agent], Outcome::Failed { exit: Exit::Code(1) });
-        }
+        Act::End(agent, how) => world.end(AGENTS[agent], ending(how)),
+        Act::Wait(minutes) => world.wait(minutes),
+        Act::Cordon(agent, on) => world.cordon(AGENTS[agent], on),
+        Act::DeclareLost(agent) => world.declare_lost(AGENTS[agent]),
+        Act::BreakLock(run) => world.break_lock("fra", "site", Holder::Run(RunId(run))),
         Act::Restart => world.restart(),
     }
+}
+
+fn ending(how: u8) -> Outcome {
+    match how {
+        0 => Outcome::Failed { exit: Exit::Code(1) },
+        1 => Outcome::Lost { reason: "no status".into(), may_run: true },
+        2 => Outcome::InfraError { reason: "no image".into() },
+        _ => Outcome::Succeeded,
+    }
+}
+
+/// Whoever works under a lock holds it, unless it was taken from him.
+fn check_locks(world: &World) -> Result<(), TestCaseError> {
+    let broken = world.store.audit.iter().any(|it| it.text.starts_with("broke"));
+    for attempt in world.store.attempts.values().filter(|it| it.is_open() && !broken) {
+        let plan = &world.store.plans[&attempt.id.job.run];
+        let job = &plan.jobs[attempt.id.job.index as usize];
+        let run = plan.lock.iter().map(|name| (name, Holder::Run(attempt.id.job.run)));
+        let own = job.lock.iter().map(|name| (name, Holder::Job(attempt.id.job)));
+        for (name, holder) in run.chain(own) {
+            let key = LockKey { partition: job.partition.clone(), name: name.clone() };
+            let held = world.store.locks.get(&key).and_then(|lock| lock.holder);
+            prop_assert_eq!(held, Some(holder), "{} works without {}", attempt.id, key);
+        }
+    }
+    for lock in world.store.locks.values() {
+        let Some(Holder::Run(run)) = lock.holder else { continue };
+        let over = world.store.runs[&run].is_final();
+        prop_assert!(!over || lock.in_doubt.is_some(), "{} outlives {}", lock.key, run);
+    }
+    Ok(())
 }
 
 fn check(world: &World) -> Result<(), TestCaseError> {
@@ -105,6 +154,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     for host in world.hosts.values() {
         prop_assert!(host.starts.values().all(|starts| *starts == 1), "{:?}", host.starts);
     }
+    check_locks(world)?;
     prop_assert_eq!(world.core.state(), &world.remembered(), "state differs from its changes");
     Ok(())
 }

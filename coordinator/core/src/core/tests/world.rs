@@ -5,15 +5,18 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::name::LabelName;
 use pipelines::outcome::{LogEnd, Outcome, Progress, Verdict};
-use pipelines::plan::{self, Plan, Task};
+use pipelines::plan::{self, OnLost, Plan, Retry, RetryOn, Task};
 use uuid::Uuid;
 
 use crate::actor::{Actor, Grant, Role, Scope};
 use crate::agent::{About, AgentKey, SessionId};
 use crate::change::{Change, Snapshot, Stored};
 use crate::core::Core;
+use crate::deadline::Steady;
 use crate::event::{Ask, Effect, Event, RequestId, Resolution, Step, ToAgent, Wall};
+use crate::lock::{Holder, Lock, LockKey};
 use crate::state::State;
 use crate::token::TokenHash;
 use crate::trigger::Cause;
@@ -44,6 +47,25 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
     Plan { pipeline: "site".parse().unwrap(), file: ".garrison/site.yaml".into(), lock: None, jobs }
 }
 
+/// The same, held together by a lock; its last job has a lock of its own.
+pub(super) fn locked(partitions: &[&str]) -> Plan {
+    let mut plan = deploy(partitions);
+    for job in plan.jobs.iter_mut().filter(|job| job.name.as_str() == "check") {
+        job.lock = Some("probe".parse().unwrap());
+    }
+    Plan { lock: Some("site".parse().unwrap()), ..plan }
+}
+
+/// One job in `fra` that is tried again, and given up an hour after its agent went away.
+pub(super) fn patient(on_lost: OnLost, delay_s: u32) -> Plan {
+    let mut plan = deploy(&["fra"]);
+    plan.jobs.truncate(1);
+    let on = [RetryOn::Failed, RetryOn::InfraError].into();
+    plan.jobs[0].retry = Some(Retry { max: 1, on, delay_s });
+    plan.jobs[0].on_lost = on_lost;
+    plan
+}
+
 pub(super) fn key(text: &str) -> AgentKey {
     let (partition, name) = text.split_once('/').unwrap();
     AgentKey { partition: partition.parse().unwrap(), name: name.parse().unwrap() }
@@ -56,6 +78,7 @@ pub(super) struct Host {
     pub(super) deaf: bool,
     instance: Uuid,
     capacity: u32,
+    labels: BTreeMap<LabelName, String>,
     pub(super) attempts: BTreeMap<AttemptId, Progress>,
     pub(super) cancelled: Vec<AttemptId>,
     /// How often each attempt was started, which must never be twice.
@@ -68,6 +91,7 @@ pub(super) struct World {
     /// All records, as the store would hold them.
     pub(super) store: Store,
     now: u64,
+    steady: u64,
     sessions: u64,
     requests: u64,
     transcript: String,
@@ -83,6 +107,8 @@ pub(super) struct Store {
     agents: BTreeMap<AgentKey, crate::agent::Agent>,
     api_tokens: BTreeMap<String, crate::token::ApiToken>,
     join_tokens: BTreeMap<TokenHash, crate::token::JoinToken>,
+    pub(super) locks: BTreeMap<LockKey, Lock>,
+    pub(super) audit: Vec<crate::audit::Audit>,
 }
 
 impl Store {
@@ -96,6 +122,8 @@ impl Store {
             Change::Agent(it) => drop(self.agents.insert(it.key.clone(), it)),
             Change::ApiToken(it) => drop(self.api_tokens.insert(it.name.to_string(), it)),
             Change::JoinToken(it) => drop(self.join_tokens.insert(it.hash.clone(), it)),
+            Change::Lock(it) => drop(self.locks.insert(it.key.clone(), it)),
+            Change::Audit(it) => self.audit.push(it),
         }
     }
 
@@ -117,6 +145,8 @@ impl Store {
             agents: self.agents.values().cloned().collect(),
             api_tokens: self.api_tokens.values().cloned().collect(),
             join_tokens: self.join_tokens.values().cloned().collect(),
+            locks: self.locks.values().filter(|it| it.holder.is_some()).cloned().collect(),
+            last_audit: self.audit.last().map_or(0, |it| it.number),
         }
     }
 }
@@ -129,6 +159,7 @@ impl World {
             hosts: BTreeMap::new(),
             store: Store::default(),
             now: 0,
+            steady: 0,
             sessions: 0,
             requests: 0,
             transcript: String::new(),
@@ -234,6 +265,12 @@ impl World {
             Change::Agent(it) => format!("agent {} {}", it.key, kind(&it.link)),
             Change::ApiToken(it) => format!("token {}", it.name),
             Change::JoinToken(it) => format!("join token for {}", it.agent),
+            Change::Lock(it) => {
+                let holder = it.holder.map_or("nobody".to_owned(), |holder| holder.to_string());
+                let doubt = it.in_doubt.map_or(String::new(), |it| format!(", {it} may run"));
+                format!("lock {} held by {holder}{doubt}", it.key)
+            }
+            Change::Audit(it) => format!("audit {}: {} {}", it.number, it.actor, it.text),
         };
         self.line(&format!("  {text}"));
     }
@@ -273,6 +310,29 @@ impl World {
             plan: Ok(Arc::new(plan)),
         };
         self.happens(&Event::Resolved { trigger: id, resolution: Ok(vec![resolution]) });
+    }
+
+    pub(super) fn cordon(&mut self, agent: &str, on: bool) {
+        self.line(&format!("cordon {agent}: {on}"));
+        self.ask(Actor::LocalAdmin, Ask::Cordon { agent: key(agent), on });
+    }
+
+    pub(super) fn declare_lost(&mut self, agent: &str) {
+        self.line(&format!("{agent} is declared lost"));
+        self.ask(Actor::LocalAdmin, Ask::DeclareLost { agent: key(agent) });
+    }
+
+    pub(super) fn break_lock(&mut self, partition: &str, name: &str, holder: Holder) {
+        self.line(&format!("break lock {partition}/{name} of {holder}"));
+        let lock = LockKey { partition: partition.parse().unwrap(), name: name.parse().unwrap() };
+        self.ask(Actor::LocalAdmin, Ask::BreakLock { lock, holder });
+    }
+
+    /// So many minutes pass.
+    pub(super) fn wait(&mut self, minutes: u64) {
+        self.line(&format!("{minutes} minutes pass"));
+        self.steady += minutes * 60_000_000;
+        self.happens(&Event::Tick { at: Steady(self.steady) });
     }
 
     pub(super) fn cancel(&mut self, run: u64) {
@@ -321,6 +381,7 @@ impl World {
             deaf: false,
             instance: Uuid::from_u128(1),
             capacity,
+            labels: BTreeMap::new(),
             attempts: BTreeMap::new(),
             cancelled: Vec::new(),
             starts: BTreeMap::new(),
@@ -357,6 +418,11 @@ impl World {
 
     pub(super) fn drop_messages(&mut self, agent: &str) {
         self.hosts.get_mut(&key(agent)).unwrap().deaf = true;
+    }
+
+    pub(super) fn label(&mut self, agent: &str, name: &str, value: &str) {
+        let host = self.hosts.get_mut(&key(agent)).unwrap();
+        host.labels.insert(name.parse().unwrap(), value.to_owned());
     }
 
     pub(super) fn reinstall(&mut self, agent: &str) {
@@ -425,6 +491,7 @@ impl World {
         }
         let (core, step) = Core::load(self.store.snapshot(), Wall(self.now));
         self.core = core;
+        self.steady = 0;
         self.perform(step);
     }
 
@@ -454,6 +521,7 @@ fn hello(agent: &str, session: SessionId, host: &Host) -> Event {
             version: "0.1.0".into(),
             boot_id: "boot".into(),
             capacity: host.capacity,
+            labels: host.labels.clone(),
         },
         attempts: host.attempts.clone().into_iter().collect(),
     }

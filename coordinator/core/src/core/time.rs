@@ -1,0 +1,99 @@
+//! What happens because time passed: pauses end, and agents that are away are waited for no more.
+
+use pipelines::id::{AttemptId, JobId};
+use pipelines::outcome::Outcome;
+
+use crate::agent::{Agent, AgentKey};
+use crate::change::Change;
+use crate::deadline::{Due, Steady};
+use crate::job::{self, Job};
+
+use super::Core;
+
+/// What an agent has more than its lease for ending an attempt, in seconds, beside a tenth of the
+/// lease for clocks that differ.
+const MARGIN_S: u64 = 60;
+
+impl Core {
+    pub(super) fn tick(&mut self, at: Steady) {
+        self.steady = self.steady.max(at);
+        while let Some(due) = self.deadlines.pop(self.steady) {
+            match due {
+                Due::Again(job) => self.again(job),
+                Due::Lost(attempt) => self.lease_over(attempt),
+            }
+        }
+    }
+
+    /// After a restart everything is waited for in full: nobody knows how long it was.
+    pub(super) fn wait_anew(&mut self) {
+        let paused: Vec<Job> = self
+            .state
+            .runs
+            .values()
+            .flat_map(|active| &active.jobs)
+            .filter(|job| matches!(job.state, job::State::Paused { .. }))
+            .cloned()
+            .collect();
+        for job in paused {
+            self.pause(&job);
+        }
+        let agents: Vec<AgentKey> = self.state.held.keys().cloned().collect();
+        for agent in agents {
+            self.wait_for(&agent);
+        }
+    }
+
+    /// The time of a paused job's next attempt.
+    pub(super) fn pause(&mut self, job: &Job) {
+        if let job::State::Paused { delay_s } = job.state {
+            self.deadlines.set(Due::Again(job.id), self.steady.plus_s(delay_s.into()));
+        }
+    }
+
+    fn again(&mut self, id: JobId) {
+        let Some(job) = self.state.job(id).cloned() else { return };
+        if matches!(job.state, job::State::Paused { .. }) {
+            self.queue(job);
+        }
+    }
+
+    /// An agent went away: from now on its leases are counted.
+    pub(super) fn wait_for(&mut self, agent: &AgentKey) {
+        for attempt in self.state.held.get(agent).into_iter().flatten() {
+            let lease = self.state.spec(attempt.job).and_then(|job| job.on_lost.lease_s());
+            if let Some(lease) = lease.map(u64::from) {
+                let at = self.steady.plus_s(lease + lease.div_ceil(10) + MARGIN_S);
+                self.deadlines.set(Due::Lost(*attempt), at);
+            }
+        }
+    }
+
+    /// An agent is back: its own word counts.
+    pub(super) fn wait_no_more(&mut self, agent: &AgentKey) {
+        for attempt in self.state.held.get(agent).into_iter().flatten() {
+            self.deadlines.clear(Due::Lost(*attempt));
+        }
+    }
+
+    fn lease_over(&mut self, id: AttemptId) {
+        let Some(attempt) = self.state.attempts.get(&id).cloned() else { return };
+        let agent = self.state.agents.get(&attempt.agent);
+        if agent.and_then(Agent::session).is_some() {
+            return;
+        }
+        let reason = format!(
+            "agent {} was away for so long that it has ended the attempt by itself",
+            attempt.agent
+        );
+        self.abandon(attempt, Outcome::Lost { reason, may_run: false });
+    }
+
+    /// Queues a job for its next attempt.
+    pub(super) fn queue(&mut self, job: Job) {
+        if let Some(spec) = self.state.spec(job.id) {
+            self.dirty.insert(spec.partition.clone());
+        }
+        self.put(Change::Job(Job { state: job::State::Queued, ..job }));
+    }
+}
