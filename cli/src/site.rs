@@ -4,6 +4,7 @@
 pub mod forge;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,10 @@ pub struct Site {
     agents: BTreeMap<String, Option<Child>>,
     env: Vec<(String, String)>,
     max_age_s: u32,
+    /// Where agents reach the coordinator.
+    address: String,
+    /// What an agent's process is started by; empty for none.
+    within: Vec<String>,
 }
 
 /// Where the coordinator listens; kept over its restarts.
@@ -66,6 +71,8 @@ impl Site {
             agents: BTreeMap::new(),
             env: Vec::new(),
             max_age_s: 0,
+            address: "127.0.0.1".to_owned(),
+            within: Vec::new(),
         };
         fs::create_dir_all(site.repository())?;
         site.git(&["init", "--quiet", "--initial-branch=main"])?;
@@ -122,7 +129,7 @@ impl Site {
             .map_err(|failure| self.with_log(failure, "coordinator.log"))?;
         let http = admin.url.trim_start_matches("http://").to_owned();
         let port = admin.agents.rsplit(':').next().unwrap_or_default();
-        self.ports = Some(Ports { http, agents: format!("127.0.0.1:{port}") });
+        self.ports = Some(Ports { http, agents: format!("{}:{port}", self.address) });
         Ok(())
     }
 
@@ -184,8 +191,9 @@ impl Site {
     /// Starts an agent that was added, whether or not it can connect.
     pub fn launch_agent(&mut self, partition: &str, name: &str) -> Result<(), Failure> {
         let dir = self.agent_dir(partition, name);
-        let mut command = Command::new(&self.program);
-        command.arg("agent").arg("--config").arg(dir.join("agent.toml"));
+        let mut words = self.within.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).arg("agent").arg("--config").arg(dir.join("agent.toml"));
         command.arg("--join-token-file").arg(dir.join("join-token"));
         let child = self.spawn(command, &format!("agent-{partition}-{name}.log"))?;
         self.agents.insert(format!("{partition}/{name}"), Some(child));
@@ -225,6 +233,17 @@ impl Site {
     /// seconds.
     pub fn set_max_age(&mut self, seconds: u32) {
         self.max_age_s = seconds;
+    }
+
+    /// A coordinator that is started from now on is reached by agents at this address of the host.
+    pub fn set_address(&mut self, address: &str) {
+        self.address = address.to_owned();
+    }
+
+    /// Agents that are started from now on are started by this command, such as one that enters a
+    /// network namespace.
+    pub fn start_agents_by(&mut self, command: &[&str]) {
+        self.within = command.iter().map(|&part| part.to_owned()).collect();
     }
 
     /// Processes that are started from now on have this in their environment.
@@ -279,14 +298,15 @@ impl Site {
     }
 
     fn coordinator_config(&self) -> String {
-        let free = Ports { http: "127.0.0.1:0".into(), agents: "127.0.0.1:0".into() };
+        let free = Ports { http: "127.0.0.1:0".into(), agents: format!("{}:0", self.address) };
         let ports = self.ports.as_ref().unwrap_or(&free);
         let mut text = format!(
-            "data = {:?}\n\n[agents]\nlisten = \"{}\"\nnames = [\"127.0.0.1\"]\n\n\
+            "data = {:?}\n\n[agents]\nlisten = \"{}\"\nnames = [\"{}\"]\n\n\
              [http]\nlisten = \"{}\"\n\n[[repositories]]\nname = \"{REPOSITORY}\"\nurl = {:?}\n\
              max_age_s = {}\n",
             self.data(),
             ports.agents,
+            self.address,
             ports.http,
             self.repository(),
             self.max_age_s,

@@ -2,6 +2,7 @@
 //! type it.
 
 pub mod browser;
+pub mod network;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
