@@ -1,9 +1,10 @@
 //! `garrison coordinator` and `garrison agent`: configuration, tracing, signals.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use coordinator::store::replay::Replayed;
 use coordinator::store::{self, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,9 @@ pub struct CoordinatorOptions {
 enum CoordinatorAction {
     /// Builds the view anew from checkpoint and journal. The coordinator must be stopped.
     Rebuild,
+    /// Repeats every decision that the journal holds with this build's core, and compares. The
+    /// coordinator must be stopped.
+    Replay,
 }
 
 /// What an agent is started with.
@@ -58,6 +62,21 @@ pub fn coordinator(options: &CoordinatorOptions) -> Result<Exit, Failure> {
             Store::rebuild(&config.data, store::Options::default()).map_err(Failure::internal)?;
             Ok(Exit::Success)
         }
+        Some(CoordinatorAction::Replay) => replay(&config.data),
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the answer of a command")]
+fn replay(data: &Path) -> Result<Exit, Failure> {
+    match Store::replay(data, store::Options::default()) {
+        Ok(Replayed { first, last, events }) => {
+            println!("{events} events in the batches {first} to {last}: decided as before");
+            Ok(Exit::Success)
+        }
+        Err(error @ store::replay::Error::Differs { .. }) => {
+            Err(Failure { exit: Exit::Failed, message: error.to_string() })
+        }
+        Err(error) => Err(Failure::usage(error)),
     }
 }
 

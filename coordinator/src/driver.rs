@@ -132,6 +132,8 @@ pub struct Driver {
     core: Core,
     /// When the core was loaded, by [`boot_time`].
     loaded: Duration,
+    /// It was loaded again, which the journal does not know yet.
+    reloaded: bool,
     store: Store,
     inbox: mpsc::Receiver<Input>,
     sessions: BTreeMap<SessionId, mpsc::Sender<Outgoing>>,
@@ -156,10 +158,12 @@ impl Driver {
             sessions: Arc::new(AtomicU64::new(1)),
             changes: changes.clone(),
         };
-        let (core, step) = Core::load(snapshot, now());
+        let now = now();
+        let (core, step) = Core::load(snapshot, now);
         let mut driver = Driver {
             core,
             loaded: boot_time(),
+            reloaded: false,
             store,
             inbox,
             sessions: BTreeMap::new(),
@@ -168,7 +172,7 @@ impl Driver {
             resolve,
             changes,
         };
-        driver.store.commit(now(), &[], &step.changes)?;
+        driver.store.commit(now, &[], &step.changes)?;
         driver.perform(step);
         Ok((driver, handle))
     }
@@ -238,7 +242,11 @@ impl Driver {
 
     fn batch(&mut self, mut events: Vec<Event>) -> Result<(), store::Error> {
         let now = now();
+        let given = events.len();
         events.insert(0, Event::Tick { at: self.steady() });
+        if self.reloaded {
+            events.insert(0, Event::Reloaded);
+        }
         let mut step = Step::default();
         for event in &events {
             let one = self.core.handle(event, now);
@@ -249,11 +257,12 @@ impl Driver {
         step.changes.extend(scheduled.changes);
         step.effects.extend(scheduled.effects);
         match self.store.commit(now, &events, &step.changes) {
-            Ok(_) => {}
+            Ok(_) => self.reloaded = false,
             // Together they are too long for one record; one at a time they are not.
-            Err(store::Error::TooLong) if events.len() > 2 => {
+            Err(store::Error::TooLong) if given > 1 => {
                 self.reload(now)?;
-                return events.into_iter().skip(1).try_for_each(|one| self.batch(vec![one]));
+                let given = events.split_off(events.len() - given);
+                return given.into_iter().try_for_each(|one| self.batch(vec![one]));
             }
             Err(error @ (store::Error::Full { .. } | store::Error::TooLong)) => {
                 return self.roll_back(&error, now);
@@ -318,7 +327,7 @@ impl Driver {
         self.sessions.clear();
         let snapshot = self.store.view().snapshot(now).map_err(store::Failure::from)?;
         let (core, step) = Core::load(snapshot, now);
-        (self.core, self.loaded) = (core, boot_time());
+        (self.core, self.loaded, self.reloaded) = (core, boot_time(), true);
         // The changes of this load are not remembered: they say only that nobody is connected,
         // which the next load says again.
         self.perform(Step { changes: Vec::new(), effects: step.effects });

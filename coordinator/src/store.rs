@@ -20,6 +20,7 @@ pub mod journal;
 mod lock;
 mod marker;
 pub(crate) mod reader;
+pub mod replay;
 mod start;
 pub mod view;
 
@@ -35,6 +36,7 @@ use coordinator_core::event::{Event, Wall};
 use self::disk::Directory;
 use self::journal::{Batches, Epoch, Journal, Seq};
 use self::lock::Lock;
+use self::replay::Replayed;
 use self::view::View;
 
 /// How the store uses the disk. Sizes are bytes.
@@ -162,6 +164,15 @@ impl Store {
         let last = store.journal.last();
         store.close()?;
         Ok(last)
+    }
+
+    /// Decides everything anew that the journal holds, and compares. No coordinator may be running
+    /// on the directory.
+    ///
+    /// # Errors
+    /// The first decision that is another now.
+    pub fn replay(directory: &Path, options: Options) -> Result<Replayed, replay::Error> {
+        replay::run(directory, options)
     }
 
     /// Makes a batch durable, then visible. Blocks for one write and one fdatasync.

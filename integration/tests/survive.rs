@@ -166,3 +166,26 @@ fn kill_runner(dir: &Path) {
     let pid = nix::unistd::Pid::from_raw(runner.expect("the runner lives"));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
 }
+
+#[test]
+fn every_decision_can_be_repeated_from_the_journal() {
+    let mut story = Story::begin("process");
+    story.kill_agent();
+    ok(story.world.site.kill_coordinator());
+    ok(story.world.site.start_coordinator());
+    ok(story.world.site.start_agent("fra", "mgmt01"));
+    story.go_on();
+    story.check();
+    ok(story.world.site.stop_coordinator());
+    let config = story.world.site.dir().join("coordinator.toml");
+    let replay = ["coordinator", "replay", "--config", config.to_str().unwrap()];
+    let said = story.world.garrison(&replay);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.ends_with("decided as before\n"), "{said:?}");
+    assert!(!story.world.site.data().join("replay").exists());
+
+    ok(story.world.site.start_coordinator());
+    let running = story.world.garrison(&replay);
+    assert_eq!(running.code, 2, "{running:?}");
+    assert!(running.err.contains("stop that one first"), "{running:?}");
+}

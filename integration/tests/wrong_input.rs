@@ -376,5 +376,10 @@ fn a_full_disk_is_said_and_work_goes_on_when_there_is_room() {
     fs::remove_file(&ballast).unwrap();
     let said = world.garrison(&["trigger", "deploy", "-r", "infra"]);
     assert_eq!(said.code, 0, "{said:?}\n{}", world.logs());
+    // What was taken back stands in the journal, so that its decisions can be repeated.
+    ok(world.site.stop_coordinator());
+    let config = world.site.dir().join("coordinator.toml");
+    let said = world.garrison(&["coordinator", "replay", "--config", config.to_str().unwrap()]);
+    assert_eq!(said.code, 0, "{said:?}");
     drop(world);
 }

@@ -62,6 +62,7 @@ impl Core {
         self.now = now;
         match event {
             Event::Tick { at } => self.tick(*at),
+            Event::Reloaded => {}
             Event::Asked { request, actor, ask } => self.asked(*request, actor, ask),
             Event::Resolved { trigger, resolution } => self.resolved(*trigger, resolution),
             Event::AgentConnected { agent, fingerprint, session, about, attempts } => {

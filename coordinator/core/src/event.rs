@@ -36,6 +36,9 @@ pub enum Event {
         /// The present moment.
         at: Steady,
     },
+    /// The core was loaded again by the same process, because something could not be made durable;
+    /// said at the head of the next batch, so that decisions can be repeated.
+    Reloaded,
     /// Somebody asked for something and waits for the answer.
     Asked {
         /// To whom the answer goes.
