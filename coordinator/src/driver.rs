@@ -296,6 +296,7 @@ impl Driver {
                 }
                 // The receiver is gone only while the coordinator stops; load gives it again.
                 Effect::Resolve(trigger) => drop(self.resolve.send(trigger)),
+                Effect::Complain(fault) => error!(%fault, "please report this"),
                 Effect::Send { session, message } => self.send(session, Outgoing::Message(message)),
                 Effect::Close { session, reason } => {
                     self.send(session, Outgoing::Close(reason));

@@ -18,6 +18,8 @@ pub(crate) enum Due {
     Again(JobId),
     /// An attempt is waited for no more.
     Lost(AttemptId),
+    /// A look whether queued jobs wait although an agent has room.
+    Check,
 }
 
 /// All that is due some time. Not a part of the state: it is made of it anew, in full, after a
@@ -41,6 +43,13 @@ impl Deadlines {
         self.clear(due);
         self.times.insert(due, at);
         self.by_time.insert((at, due));
+    }
+
+    /// Sets when something is due, unless it is due before.
+    pub(crate) fn set_if_none(&mut self, due: Due, at: Steady) {
+        if !self.times.contains_key(&due) {
+            self.set(due, at);
+        }
     }
 
     pub(crate) fn clear(&mut self, due: Due) {

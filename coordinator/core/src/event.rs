@@ -238,6 +238,8 @@ pub enum Effect {
         /// What.
         message: ToAgent,
     },
+    /// Tell whoever runs the coordinator of a fault in it.
+    Complain(String),
     /// End a session.
     Close {
         /// Which one.

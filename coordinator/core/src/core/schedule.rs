@@ -27,11 +27,12 @@ impl Core {
                 self.assign(job, agent);
             }
         }
+        self.check_later();
         std::mem::take(&mut self.step)
     }
 
     /// The oldest job of a partition whose locks are free, and whose labels an agent with room has.
-    fn next(&self, partition: &PartitionName) -> Option<(JobId, AgentKey)> {
+    pub(super) fn next(&self, partition: &PartitionName) -> Option<(JobId, AgentKey)> {
         let classes = self.state.queued.get(partition)?.classes();
         let candidates = classes.filter_map(|(class, jobs)| {
             let job = self.first(partition, class, jobs)?;

@@ -1,11 +1,13 @@
 //! What happens because time passed: pauses end, and agents that are away are waited for no more.
 
 use pipelines::id::{AttemptId, JobId};
+use pipelines::name::PartitionName;
 use pipelines::outcome::Outcome;
 
 use crate::agent::{Agent, AgentKey};
 use crate::change::Change;
 use crate::deadline::{Due, Steady};
+use crate::event::Effect;
 use crate::job::{self, Job};
 
 use super::Core;
@@ -14,6 +16,9 @@ use super::Core;
 /// lease for clocks that differ.
 const MARGIN_S: u64 = 60;
 
+/// Between two checks of what waits, in seconds.
+const CHECK_S: u64 = 60;
+
 impl Core {
     pub(super) fn tick(&mut self, at: Steady) {
         self.steady = self.steady.max(at);
@@ -21,6 +26,7 @@ impl Core {
             match due {
                 Due::Again(job) => self.again(job),
                 Due::Lost(attempt) => self.lease_over(attempt),
+                Due::Check => self.check(),
             }
         }
     }
@@ -38,6 +44,7 @@ impl Core {
         for job in paused {
             self.pause(&job);
         }
+        self.check_later();
         let agents: Vec<AgentKey> = self.state.held.keys().cloned().collect();
         for agent in agents {
             self.wait_for(&agent);
@@ -87,6 +94,27 @@ impl Core {
             attempt.agent
         );
         self.abandon(attempt, Outcome::Lost { reason, may_run: false });
+    }
+
+    /// Sets the next check, if anything waits.
+    pub(super) fn check_later(&mut self) {
+        if !self.state.queued.is_empty() {
+            self.deadlines.set_if_none(Due::Check, self.steady.plus_s(CHECK_S));
+        }
+    }
+
+    /// No job waits although it could start. If one does, that is a fault of this core: it is said,
+    /// and mended.
+    fn check(&mut self) {
+        let waiting = self.state.queued.keys().filter(|it| !self.dirty.contains(*it));
+        let missed: Vec<PartitionName> =
+            waiting.filter(|it| self.next(it).is_some()).cloned().collect();
+        for partition in missed {
+            let text = format!("jobs of {partition} waited although an agent had room");
+            self.step.effects.push(Effect::Complain(text));
+            self.dirty.insert(partition);
+        }
+        self.check_later();
     }
 
     /// Queues a job for its next attempt.

@@ -205,6 +205,7 @@ impl World {
                 Effect::Resolve(trigger) => {
                     self.line(&format!("  resolve trigger {}", trigger.id.0));
                 }
+                Effect::Complain(fault) => panic!("{fault}"),
                 Effect::Close { session, reason } => {
                     self.line(&format!("  close session {}: {reason}", session.0));
                 }
