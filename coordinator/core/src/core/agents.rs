@@ -35,7 +35,6 @@ impl Core {
             link: Link::Up { session, since: self.now },
             ..agent
         }));
-        self.wait_no_more(key);
         self.send(session, ToAgent::Welcome);
         for (attempt, progress) in attempts {
             self.reported(key, session, *attempt, progress);

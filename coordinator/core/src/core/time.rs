@@ -76,16 +76,10 @@ impl Core {
         }
     }
 
-    /// An agent is back: its own word counts.
-    pub(super) fn wait_no_more(&mut self, agent: &AgentKey) {
-        for attempt in self.state.held.get(agent).into_iter().flatten() {
-            self.deadlines.clear(Due::Lost(*attempt));
-        }
-    }
-
     fn lease_over(&mut self, id: AttemptId) {
         let Some(attempt) = self.state.attempts.get(&id).cloned() else { return };
         let agent = self.state.agents.get(&attempt.agent);
+        // It is back, and its own word counts.
         if agent.and_then(Agent::session).is_some() {
             return;
         }
