@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
+mod compile;
+mod queue;
+mod restart;
+
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,8 +21,14 @@ use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
 /// A benchmark's name, and what it does.
-const BENCHES: [(&str, fn()); 3] =
-    [("dispatch", dispatch), ("throughput", throughput), ("idle", idle)];
+const BENCHES: [(&str, fn()); 6] = [
+    ("dispatch", dispatch),
+    ("throughput", throughput),
+    ("idle", idle),
+    ("compile", compile::run),
+    ("queue", queue::run),
+    ("restart", restart::run),
+];
 
 fn main() {
     coordinator::tls::install_provider();

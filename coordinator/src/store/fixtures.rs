@@ -6,9 +6,11 @@ use std::sync::Arc;
 use coordinator_core::actor::{Actor, Grant, Role, Scope};
 use coordinator_core::agent::{Agent, AgentKey, Link};
 use coordinator_core::attempt::{self, Attempt};
+use coordinator_core::audit::Audit;
 use coordinator_core::change::Change;
 use coordinator_core::event::Wall;
 use coordinator_core::job::{self, Job};
+use coordinator_core::lock::{Holder, Lock, LockKey};
 use coordinator_core::run::{self, Run};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{self, Cause, Trigger, TriggerId};
@@ -154,6 +156,18 @@ pub(crate) fn one_of_each() -> Vec<Change> {
             created_by: Actor::LocalAdmin,
             expires: Wall(2),
             used_by: None,
+        }),
+        Change::Lock(Lock {
+            key: LockKey { partition: partition("fra-equ01"), name: "site".parse().unwrap() },
+            holder: Some(Holder::Run(RunId(1))),
+            since: Wall(1),
+            in_doubt: Some(RunId(1).job(0).attempt(1)),
+        }),
+        Change::Audit(Audit {
+            number: 1,
+            at: Wall(1),
+            actor: Actor::LocalAdmin,
+            text: "declared agent fra-equ01/mgmt01 lost".to_owned(),
         }),
     ]);
     changes
