@@ -1,6 +1,6 @@
 # `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint docs bench sim needs
+.PHONY: help demo test lint bench sim needs
 
 CARGO ?= cargo
 
@@ -21,7 +21,7 @@ lint: ## Format, clippy, licences and sources, documentation
 	$(CARGO) deny --log-level error check bans licenses sources
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-bench: ## Benchmarks, one JSON line a figure (NAME=... for one of them)
+bench: ## Benchmarks, one JSON line a figure (NAME=dispatch|throughput|idle|compile|queue|restart)
 	@$(CARGO) build --quiet --release --workspace --bin garrison
 	@$(CARGO) bench --quiet --workspace --bench garrison -- $(NAME)
 
