@@ -98,7 +98,8 @@ pub fn agent(options: &AgentOptions) -> Result<Exit, Failure> {
 /// Our own log goes to standard error; GARRISON_LOG filters it, such as `debug` or
 /// `coordinator=debug`.
 fn trace() {
-    let filter = EnvFilter::try_from_env("GARRISON_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let usual = || EnvFilter::new(format!("info,{}", coordinator::events::QUIET));
+    let filter = EnvFilter::try_from_env("GARRISON_LOG").unwrap_or_else(|_| usual());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
@@ -120,6 +121,8 @@ fn serve<F: Future<Output = anyhow::Result<()>>>(
         stop.cancel();
         service.await
     });
+    // What still runs is a request to somebody who does not answer; all else has ended.
+    runtime.shutdown_background();
     let failed =
         |error: anyhow::Error| Failure { exit: Exit::Failed, message: format!("{error:#}") };
     result.map(|()| Exit::Success).map_err(failed)

@@ -42,6 +42,7 @@ pub struct Site {
     address: String,
     /// What an agent's process is started by; empty for none.
     within: Vec<String>,
+    more: String,
 }
 
 /// Where the coordinator listens; kept over its restarts.
@@ -73,6 +74,7 @@ impl Site {
             max_age_s: 0,
             address: "127.0.0.1".to_owned(),
             within: Vec::new(),
+            more: String::new(),
         };
         fs::create_dir_all(site.repository())?;
         site.git(&["init", "--quiet", "--initial-branch=main"])?;
@@ -246,6 +248,11 @@ impl Site {
         self.within = command.iter().map(|&part| part.to_owned()).collect();
     }
 
+    /// A coordinator that is started from now on has these tables in its configuration too.
+    pub fn configure(&mut self, tables: &str) {
+        self.more = tables.to_owned();
+    }
+
     /// Processes that are started from now on have this in their environment.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));
@@ -325,6 +332,7 @@ impl Site {
                  file = \"partitions/{partition}.yaml\" }}\n"
             ));
         }
+        text.push_str(&self.more);
         text
     }
 

@@ -4,10 +4,12 @@
 //! actor stands in every event that comes of it.
 
 mod agents;
+mod health;
 pub(crate) mod hooks;
 mod login;
 pub(crate) mod locks;
 pub(crate) mod logs;
+mod metrics;
 pub(crate) mod runs;
 mod tokens;
 mod triggers;
@@ -34,6 +36,7 @@ use crate::config::Config;
 use crate::driver::{self, AskError};
 use crate::forge::Forges;
 use crate::logs::Logs;
+use crate::metrics::Metrics;
 use crate::pages::logins::Logins;
 use crate::store::view::{self, View};
 use crate::token;
@@ -61,6 +64,8 @@ pub struct Api {
     pub local_admin: TokenHash,
     /// Who may open the pages.
     pub logins: Logins,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Ends followers when the coordinator stops.
     pub stop: CancellationToken,
 }
@@ -70,7 +75,8 @@ pub(crate) type Shared = Arc<Api>;
 /// All routes.
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { Json(serde_json::json!({ "status": "ok" })) }))
+        .route("/healthz", get(health::show))
+        .route("/metrics", get(metrics::show))
         .route("/api/v1/triggers", post(triggers::create))
         .route("/api/v1/triggers/{id}", get(triggers::show))
         .route("/api/v1/runs", get(runs::list))

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use axum::middleware::from_fn_with_state;
 use coordinator_core::actor::Actor;
 use proto::v1::enrolment_server::EnrolmentServer;
 use proto::v1::link_server::LinkServer;
@@ -25,12 +26,17 @@ use crate::ca::Ca;
 use crate::config::Config;
 use crate::content::Contents;
 use crate::driver::{self, Driver, Handle};
+use crate::events::Publisher;
+use crate::feed::Source;
+use crate::feed::progress::Progress;
 use crate::forge::Forges;
 use crate::logs::LogStore;
+use crate::metrics::{self, Metrics};
 use crate::pages;
 use crate::pages::logins::Logins;
 use crate::resolve::Resolver;
 use crate::session::Sessions;
+use crate::statuses::{self, Teller};
 use crate::store::Store;
 use crate::tls;
 use crate::token::{self, Kind};
@@ -59,7 +65,19 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let http = listen(config.http.listen, "http.listen").await?;
 
     let (triggers, pending) = mpsc::unbounded_channel();
-    let (driver, handle) = Driver::new(store, snapshot, triggers)?;
+    let published = config.nats.is_some().then(Progress::default);
+    let told = config.forges.iter().any(|it| it.statuses.is_some()).then(Progress::default);
+    let metrics = Arc::new(Metrics::new(published.clone(), told.clone()));
+    let journal = store.journal();
+    let (driver, handle) = Driver::new(store, snapshot, triggers, Arc::clone(&metrics))?;
+    let source = Source::new(journal, handle.committed());
+    let publisher = config.nats.as_ref().map(|nats| {
+        let progress = published.unwrap_or_default();
+        Publisher::open(nats, &config, source.clone(), view.clone(), progress)
+    });
+    let publisher = publisher.transpose()?;
+    let (options, progress) = (statuses::Options::default(), told.unwrap_or_default());
+    let teller = Teller::open(&config, source, view.clone(), progress, options)?;
     let driver = std::thread::Builder::new().name("driver".into()).spawn(move || driver.run())?;
 
     let admin = token::generate(Kind::Api);
@@ -75,6 +93,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         ca_fingerprint: ca.fingerprint(),
         local_admin: token::hash(&admin),
         logins,
+        metrics,
         stop: stop.clone(),
     };
     let tasks = TaskTracker::new();
@@ -96,6 +115,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     parts.spawn(serve_http(http, api, stop.clone()));
     let resolver = Resolver::new(config, contents, handle.clone());
     parts.spawn(resolver.run(pending, stop.clone()));
+    if let Some(publisher) = publisher {
+        parts.spawn(publisher.run(stop.clone()));
+    }
+    if let Some(teller) = teller {
+        parts.spawn(teller.run(stop.clone()));
+    }
     let ended = watch_thread(driver);
     let stopped = stop.clone().cancelled_owned();
     let failed = log_store.logs();
@@ -181,7 +206,8 @@ async fn serve_http(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let api = Arc::new(api);
-    let router = api::router(Arc::clone(&api)).merge(pages::router(api));
+    let counting = from_fn_with_state(Arc::clone(&api.metrics), metrics::count);
+    let router = api::router(Arc::clone(&api)).merge(pages::router(api)).layer(counting);
     axum::serve(listener, router)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

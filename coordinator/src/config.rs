@@ -1,14 +1,19 @@
 //! The coordinator's configuration file, read and checked before anything is opened.
 
+mod duration;
+mod nats;
 mod origin;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use axum::http::Uri;
 use pipelines::name::{ForgeName, PartitionName, RepositoryName};
 use serde::Deserialize;
 
+pub use self::duration::seconds;
+pub use self::nats::{DUPLICATE_WINDOW, Login, Nats};
 pub use self::origin::{NotAnOrigin, Origin};
 
 /// `coordinator.toml`.
@@ -33,6 +38,8 @@ pub struct Config {
     /// Forges whose webhooks start runs.
     #[serde(default)]
     pub forges: Vec<Forge>,
+    /// Where events are published; nowhere if left out.
+    pub nats: Option<Nats>,
 }
 
 /// The listener for agents.
@@ -109,6 +116,23 @@ pub struct Forge {
     pub secret_file: PathBuf,
     /// Repositories whose webhooks are taken.
     pub repositories: Vec<ForgeRepository>,
+    /// How its commits get a status of the runs that it started; they get none if left out.
+    pub statuses: Option<Statuses>,
+}
+
+/// How a forge is told what became of its commits.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statuses {
+    /// File with a token that may write commit statuses; read at start. Others than its owner and
+    /// group must not be able to read it.
+    pub token_file: PathBuf,
+    /// The forge's REST API: `https://HOST/api/v3` for GitHub Enterprise Server.
+    #[serde(default = "default_statuses_url")]
+    pub url: String,
+    /// Certificates (PEM) of the authorities that the forge's certificate comes from; the well-known
+    /// ones if left out.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The kinds of forges.
@@ -135,6 +159,10 @@ fn default_trust_domain() -> String {
 
 fn default_http() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7080))
+}
+
+fn default_statuses_url() -> String {
+    "https://api.github.com".to_owned()
 }
 
 fn default_branch() -> String {
@@ -227,6 +255,9 @@ impl Config {
             }
         }
         self.forge_problems(&mut problems);
+        if let Some(nats) = &self.nats {
+            nats.problems(&mut problems);
+        }
         problems
     }
 
@@ -235,6 +266,15 @@ impl Config {
         for forge in &self.forges {
             if !names.insert(&forge.name) {
                 problems.push(format!("forge '{}' is listed twice", forge.name));
+            }
+            if let Some(Statuses { url, .. }) = &forge.statuses
+                && !is_private(url)
+            {
+                problems.push(format!(
+                    "forge '{}': statuses.url is '{url}', over which the token would be read by \
+                     others: use https://",
+                    forge.name
+                ));
             }
             let mut seen = BTreeSet::new();
             for ForgeRepository { name, full_name } in &forge.repositories {
@@ -251,6 +291,18 @@ impl Config {
             }
         }
     }
+}
+
+/// Whether nobody on the way can read what is sent there.
+fn is_private(url: &str) -> bool {
+    let uri: Option<Uri> = url.parse().ok();
+    uri.is_some_and(|uri| match (uri.scheme_str(), uri.host()) {
+        (Some("https"), Some(_)) => true,
+        (Some("http"), Some(host)) => {
+            host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        }
+        _ => false,
+    })
 }
 
 #[cfg(test)]
@@ -294,6 +346,8 @@ mod tests {
         {
             assert!(error.contains(part), "{part} in {error}");
         }
+        let plain = format!("{BASE}{forge}statuses = {{ token_file = '/t', url = 'http://a' }}\n");
+        assert!(load(&plain).unwrap_err().contains("use https://"));
         let known = "[[repositories]]\nname = 'infra'\nurl = '/u'\n";
         let forge = forge.replace("kind = 'github'", "kind = 'gitlab'");
         let error = load(&format!("{BASE}{known}{forge}")).unwrap_err();

@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use coordinator_core::actor::Actor;
 use coordinator_core::agent::SessionId;
 use coordinator_core::change::Change;
 use coordinator_core::core::Core;
+use coordinator_core::core::counts::Counts;
 use coordinator_core::deadline::Steady;
 use coordinator_core::event::{
     Answer, Ask, Effect, Event, Refusal, RequestId, Step, ToAgent, Wall,
@@ -19,10 +20,12 @@ use coordinator_core::event::{
 use coordinator_core::trigger::Trigger;
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{error, warn};
 
+use crate::metrics::Metrics;
+use crate::store::journal::Seq;
 use crate::store::{self, Store};
 
 /// Inputs that wait for the loop; senders wait when it is full. A few batches' worth.
@@ -77,6 +80,7 @@ enum Input {
     Ask { actor: Actor, ask: Ask, reply: oneshot::Sender<Result<Answer, AskError>> },
     Connect { event: Event, session: SessionId, outbox: mpsc::Sender<Outgoing> },
     Event(Event),
+    Look { reply: oneshot::Sender<Result<Counts, AskError>> },
     Stop { store: oneshot::Sender<Store> },
 }
 
@@ -86,6 +90,7 @@ pub struct Handle {
     inbox: mpsc::Sender<Input>,
     sessions: Arc<AtomicU64>,
     changes: broadcast::Sender<Arc<[Change]>>,
+    committed: watch::Receiver<Seq>,
 }
 
 impl Handle {
@@ -114,6 +119,14 @@ impl Handle {
         session
     }
 
+    /// What there is to do; an error if nothing can be done. That it answers shows that the loop
+    /// lives.
+    pub async fn look(&self) -> Result<Counts, AskError> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Input::Look { reply }).await.map_err(|_| AskError::Stopped)?;
+        answer.await.map_err(|_| AskError::Stopped)?
+    }
+
     /// Ends the loop; gives its store. None if it has ended before.
     pub async fn stop(&self) -> Option<Store> {
         let (store, stopped) = oneshot::channel();
@@ -124,6 +137,11 @@ impl Handle {
     /// Every batch of changes from now on, once it is durable and in the view.
     pub fn watch(&self) -> broadcast::Receiver<Arc<[Change]>> {
         self.changes.subscribe()
+    }
+
+    /// The last batch that is durable and in the view.
+    pub fn committed(&self) -> watch::Receiver<Seq> {
+        self.committed.clone()
     }
 }
 
@@ -141,6 +159,8 @@ pub struct Driver {
     requests: u64,
     resolve: mpsc::UnboundedSender<Box<Trigger>>,
     changes: broadcast::Sender<Arc<[Change]>>,
+    committed: watch::Sender<Seq>,
+    metrics: Arc<Metrics>,
 }
 
 impl Driver {
@@ -150,13 +170,16 @@ impl Driver {
         store: Store,
         snapshot: coordinator_core::change::Snapshot,
         resolve: mpsc::UnboundedSender<Box<Trigger>>,
+        metrics: Arc<Metrics>,
     ) -> Result<(Driver, Handle), store::Error> {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (changes, _) = broadcast::channel(WATCH);
+        let (committed, last) = watch::channel(store.last());
         let handle = Handle {
             inbox: sender,
             sessions: Arc::new(AtomicU64::new(1)),
             changes: changes.clone(),
+            committed: last,
         };
         let now = now();
         let (core, step) = Core::load(snapshot, now);
@@ -171,8 +194,11 @@ impl Driver {
             requests: 0,
             resolve,
             changes,
+            committed,
+            metrics,
         };
-        driver.store.commit(now, &[], &step.changes)?;
+        let seq = driver.store.commit(now, &[], &step.changes)?;
+        driver.committed.send_replace(seq);
         driver.perform(step);
         Ok((driver, handle))
     }
@@ -226,6 +252,11 @@ impl Driver {
     fn admit(&mut self, input: Input) -> Option<Event> {
         Some(match input {
             Input::Stop { .. } => return None,
+            Input::Look { reply } => {
+                let ready = self.store.ready().map(|()| self.core.counts());
+                drop(reply.send(ready.map_err(|error| AskError::NotDurable(error.to_string()))));
+                return None;
+            }
             Input::Event(event) => event,
             Input::Connect { event, session, outbox } => {
                 self.sessions.insert(session, outbox);
@@ -256,8 +287,13 @@ impl Driver {
         let scheduled = self.core.schedule(now);
         step.changes.extend(scheduled.changes);
         step.effects.extend(scheduled.effects);
+        let begun = Instant::now();
         match self.store.commit(now, &events, &step.changes) {
-            Ok(_) => self.reloaded = false,
+            Ok(seq) => {
+                self.reloaded = false;
+                self.metrics.committed(begun.elapsed(), &step.changes);
+                self.committed.send_replace(seq);
+            }
             // Together they are too long for one record; one at a time they are not.
             Err(store::Error::TooLong) if given > 1 => {
                 self.reload(now)?;

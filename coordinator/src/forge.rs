@@ -4,10 +4,6 @@
 
 pub mod github;
 
-use std::fmt;
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -15,12 +11,10 @@ use pipelines::name::{ForgeName, RepositoryName};
 use sha2::Sha256;
 
 use crate::config::{self, ForgeKind};
+use crate::secret::{self, Secret};
 
 /// Shortest secret, in bytes.
 const SHORTEST: usize = 16;
-
-/// Permission bits of everybody else.
-const OTHERS: u32 = 0o007;
 
 /// The forges of the configuration.
 #[derive(Debug)]
@@ -33,26 +27,18 @@ pub struct Forge {
     secret: Secret,
 }
 
-/// Its `Debug` shows nothing of it.
-struct Secret(Vec<u8>);
-
 /// Why a forge's secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be read.
-    #[error("cannot read the secret of forge '{forge}' from {path}: {source}")]
-    Read {
+    /// It cannot be had.
+    #[error("forge '{forge}': {source}")]
+    Secret {
         /// The forge.
         forge: ForgeName,
-        /// The file.
-        path: PathBuf,
         /// Why not.
-        source: io::Error,
+        source: secret::Error,
     },
-    /// The file is open to everybody.
-    #[error("{0} holds a secret, and everybody may read it: chmod o-rwx {0}")]
-    Open(PathBuf),
-    /// The secret could be guessed.
+    /// It could be guessed.
     #[error(
         "{0} holds fewer than {SHORTEST} bytes: make a secret with 'openssl rand -hex 32' and give \
          it to the forge too"
@@ -92,8 +78,8 @@ impl Forge {
     /// Whether `signature` is the HMAC-SHA-256 of `body` under the forge's secret; takes the same
     /// time wherever they differ.
     fn signed(&self, body: &[u8], signature: &[u8]) -> bool {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.secret.0).expect("a key may have any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.reveal().as_bytes())
+            .expect("a key may have any length");
         mac.update(body);
         mac.verify_slice(signature).is_ok()
     }
@@ -101,22 +87,12 @@ impl Forge {
 
 fn read(config: &config::Forge) -> Result<Secret, Error> {
     let path = &config.secret_file;
-    let failed = |source| Error::Read { forge: config.name.clone(), path: path.clone(), source };
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & OTHERS != 0 {
-        return Err(Error::Open(path.clone()));
-    }
-    let secret = fs::read(path).map_err(failed)?.trim_ascii().to_vec();
-    if secret.len() < SHORTEST {
+    let failed = |source| Error::Secret { forge: config.name.clone(), source };
+    let secret = Secret::read(path).map_err(failed)?;
+    if secret.reveal().len() < SHORTEST {
         return Err(Error::Short(path.clone()));
     }
-    Ok(Secret(secret))
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
+    Ok(secret)
 }
 
 #[cfg(test)]
@@ -125,7 +101,7 @@ pub(crate) mod tests {
 
     /// A forge `github` with the repository `infra`, called `acme/infra` there.
     pub(crate) fn forge(secret: &str) -> Forge {
-        Forge { config: config("/none".into()), secret: Secret(secret.into()) }
+        Forge { config: config("/none".into()), secret: Secret::of(secret) }
     }
 
     fn config(secret_file: PathBuf) -> config::Forge {
@@ -137,24 +113,21 @@ pub(crate) mod tests {
                 name: "infra".parse().unwrap(),
                 full_name: "acme/infra".into(),
             }],
+            statuses: None,
         }
     }
 
     #[test]
-    fn a_secret_must_be_long_and_closed_to_others() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("secret");
-        let load = |text: &str, mode| {
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            Forges::load(&[config(path.clone())])
+    fn a_secret_must_be_long() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let load = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            Forges::load(&[config(file.path().to_owned())])
         };
-        let loaded = load("0123456789abcdef\n", 0o640).unwrap();
+        let loaded = load("0123456789abcdef\n").unwrap();
         assert!(loaded.find("github", ForgeKind::Github).is_some());
         assert!(!format!("{loaded:?}").contains("0123456789abcdef"));
-        assert!(matches!(load("0123456789abcdef", 0o644), Err(Error::Open(_))));
-        assert!(matches!(load("short\n", 0o600), Err(Error::Short(_))));
-        fs::remove_file(&path).unwrap();
-        assert!(matches!(Forges::load(&[config(path)]), Err(Error::Read { .. })));
+        assert!(matches!(load("short\n"), Err(Error::Short(_))));
+        assert!(matches!(load(""), Err(Error::Secret { .. })));
     }
 }

@@ -4,10 +4,12 @@
 //! [`pages`] show people what becomes of it, [`driver`] has the core decide and commits, [`resolve`]
 //! makes plans of what [`git`] brings and [`source`] bundles of it, [`session`] carries orders to
 //! agents and reports back, [`transfer`] content, [`intake`] takes their logs; [`store`], [`logs`]
-//! and [`content`] keep it all.
+//! and [`content`] keep it all. By a [`feed`] of the journal [`events`] go to NATS and [`statuses`] to
+//! forges; [`metrics`] are counted on the way.
 
 pub mod app;
 pub mod config;
+pub mod secret;
 pub mod token;
 pub mod api;
 pub mod forge;
@@ -24,3 +26,7 @@ pub mod transfer;
 pub mod intake;
 pub mod store;
 pub mod logs;
+pub mod feed;
+pub mod events;
+pub mod statuses;
+pub mod metrics;

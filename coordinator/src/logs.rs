@@ -20,6 +20,7 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -122,6 +123,7 @@ pub struct Logs {
     directory: Arc<Path>,
     writer: mpsc::Sender<Request>,
     live: Arc<Live>,
+    received: Arc<AtomicU64>,
 }
 
 /// One agent's session, as the log store sees it: what it uploads is reported to it.
@@ -147,7 +149,10 @@ impl LogStore {
                 .name("log-sync".to_owned())
                 .spawn(move || unsynced.run(options.sync_every))?,
         ];
-        Ok(LogStore { logs: Logs { directory, writer: sender, live }, threads })
+        Ok(LogStore {
+            logs: Logs { directory, writer: sender, live, received: Arc::default() },
+            threads,
+        })
     }
 
     /// A handle on it.
@@ -171,6 +176,11 @@ impl Logs {
     /// A session of uploads.
     pub fn uploads(&self) -> Uploads {
         Uploads { logs: self.clone(), reports: Arc::new(Reports::default()) }
+    }
+
+    /// Bytes of frames that came since the start.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Returns when the disk failed: then the process must end.
@@ -236,6 +246,7 @@ impl Uploads {
         offset: u64,
         frames: Bytes,
     ) -> Result<Appended, Error> {
+        self.logs.received.fetch_add(frames.len() as u64, Ordering::Relaxed);
         let frames = Frames::check(frames, offset)?;
         let mut found = None;
         loop {

@@ -15,7 +15,7 @@
 pub mod checkpoint;
 pub mod disk;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod journal;
 mod lock;
 mod marker;
@@ -34,7 +34,7 @@ use coordinator_core::change::{Change, Snapshot};
 use coordinator_core::event::{Event, Wall};
 
 use self::disk::Directory;
-use self::journal::{Batches, Epoch, Journal, Seq};
+use self::journal::{Epoch, Journal, Seq};
 use self::lock::Lock;
 use self::replay::Replayed;
 use self::view::View;
@@ -186,10 +186,7 @@ impl Store {
         events: &[Event],
         changes: &[Change],
     ) -> Result<Seq, Error> {
-        let free = disk::free(&self.directory).map_err(self.failure("look at", ""))?;
-        if free < self.options.headroom {
-            return Err(Error::Full { directory: self.directory.clone() });
-        }
+        self.ready()?;
         let appended = self.journal.append(now, events, changes);
         let appended = appended.map_err(|error| self.refused(error))?;
         self.view.apply(appended.seq, changes).map_err(Failure::from)?;
@@ -198,6 +195,18 @@ impl Store {
         }
         self.finish_checkpoint(thread::JoinHandle::is_finished)?;
         Ok(appended.seq)
+    }
+
+    /// Whether there is room for a commit.
+    ///
+    /// # Errors
+    /// [`Error::Full`], or [`Error::Failed`] if the disk does not answer.
+    pub fn ready(&self) -> Result<(), Error> {
+        let free = disk::free(&self.directory).map_err(self.failure("look at", ""))?;
+        if free < self.options.headroom {
+            return Err(Error::Full { directory: self.directory.clone() });
+        }
+        Ok(())
     }
 
     /// A handle for queries.
@@ -215,13 +224,9 @@ impl Store {
         self.journal.epoch()
     }
 
-    /// The batches from `from` to the last one now, with their events; may be read on another
-    /// thread while commits go on.
-    ///
-    /// # Errors
-    /// [`journal::Error::Missing`] if `from` was archived.
-    pub fn read_batches(&self, from: Seq) -> Result<Batches<Directory>, journal::Error> {
-        self.journal.batches(from)
+    /// Where the journal lies, for a [`journal::Follower`] on another thread.
+    pub fn journal(&self) -> Directory {
+        self.journal.disk()
     }
 
     /// Closes the store: a last checkpoint if one is worth it, the view synced and marked clean.

@@ -2,6 +2,7 @@
 //! type it.
 
 pub mod browser;
+pub mod nats;
 pub mod network;
 
 use std::path::{Path, PathBuf};

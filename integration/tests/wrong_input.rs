@@ -371,11 +371,14 @@ fn a_full_disk_is_said_and_work_goes_on_when_there_is_room() {
     let said = world.garrison(&["trigger", "deploy", "-r", "infra"]);
     assert_eq!(said.code, 5, "{said:?}");
     assert!(said.err.contains("no space is left"), "{said:?}");
+    let health = || ok(world.site.client()).get::<serde_json::Value>("/healthz");
+    assert!(health().unwrap_err().message.contains("no space is left"));
     // What is open still takes its room.
     drop(file);
     fs::remove_file(&ballast).unwrap();
     let said = world.garrison(&["trigger", "deploy", "-r", "infra"]);
     assert_eq!(said.code, 0, "{said:?}\n{}", world.logs());
+    assert_eq!(ok(health())["status"], "ok");
     // What was taken back stands in the journal, so that its decisions can be repeated.
     ok(world.site.stop_coordinator());
     let config = world.site.dir().join("coordinator.toml");

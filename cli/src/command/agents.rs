@@ -7,7 +7,9 @@ use coordinator::api::types::{Agent, NewJoinToken, TokenText};
 use pipelines::id::AttemptId;
 use pipelines::name::{AgentName, PartitionName};
 
-use super::{Within, seconds};
+use coordinator::config::seconds;
+
+use super::Within;
 use crate::client::Client;
 use crate::confirm::confirm;
 use crate::exit::{Exit, Failure};

@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 use coordinator::api::types::{ApiToken, NewApiToken, TokenText};
+use coordinator::config::seconds;
 use pipelines::name::{PartitionName, TokenName};
 
-use super::seconds;
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};

@@ -3,6 +3,7 @@
 
 mod agents;
 mod asks;
+pub mod counts;
 mod locks;
 mod operators;
 mod runs;

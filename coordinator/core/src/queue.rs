@@ -55,6 +55,11 @@ impl Queue {
         }
     }
 
+    /// How many jobs wait.
+    pub(crate) fn len(&self) -> usize {
+        self.0.values().map(BTreeSet::len).sum()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -9,6 +9,7 @@
 
 mod batch;
 mod error;
+mod follow;
 mod records;
 mod segment;
 
@@ -17,10 +18,9 @@ use std::io;
 use coordinator_core::change::Change;
 use coordinator_core::event::{Event, Wall};
 
-pub(super) use self::batch::Changed;
-pub use self::batch::{Batch, Epoch, Seq, VERSION};
+pub use self::batch::{Batch, Changed, Epoch, Seq, VERSION};
 pub use self::error::Error;
-pub use self::records::Batches;
+pub use self::follow::Follower;
 pub(super) use self::records::Records;
 
 use self::batch::{Draft, Head, encode};
@@ -138,18 +138,14 @@ impl<D: Disk> Journal<D> {
         self.segments.first().copied().unwrap_or(Seq(1))
     }
 
+    /// The directory that it lies in.
+    pub(super) fn disk(&self) -> D {
+        self.disk.clone()
+    }
+
     /// Which opening this is.
     pub fn epoch(&self) -> Epoch {
         self.epoch
-    }
-
-    /// The batches from `from` to the one that is the last now. They are read from the disk
-    /// without the journal, so also on another thread while it is appended to.
-    ///
-    /// # Errors
-    /// [`Error::Missing`] if `from` was archived.
-    pub fn batches(&self, from: Seq) -> Result<Batches<D>, Error> {
-        Ok(Batches::new(self.records(from)?))
     }
 
     pub(super) fn records(&self, from: Seq) -> Result<Records<D>, Error> {

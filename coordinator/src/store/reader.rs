@@ -61,6 +61,13 @@ impl<F: File> Reader<F> {
         Ok(Some(&self.buffer[start + framing::HEADER..start + length]))
     }
 
+    /// Forgets what was read ahead: the file may have been written since.
+    pub(crate) fn look_again(&mut self) -> io::Result<()> {
+        self.buffer.truncate(self.used);
+        self.size = self.file.size()?;
+        Ok(())
+    }
+
     /// What stands behind the last record that was returned.
     ///
     /// A record's payload begins with `prefix`, and nothing else looks like it.

@@ -80,8 +80,8 @@ pub(super) fn run(directory: &Path, options: Options) -> Result<Replayed, Error>
     let through = base(&store, directory, &view)?;
     let mut replay = Replay { view, core: None, epoch: None, replayed: None };
     let from = store.journal.first().max(replay.view.applied().map_err(Failure::from)?.next());
-    for batch in store.journal.batches(from).map_err(Failure::Journal)? {
-        let batch = batch.map_err(Failure::Journal)?;
+    let mut batches = store.journal.records(from).map_err(Failure::Journal)?;
+    while let Some(batch) = batches.next::<Batch>().map_err(Failure::Journal)? {
         if batch.seq > through {
             replay.decide(&batch)?;
         }

@@ -52,6 +52,25 @@ fn each_partition_works_on_its_own_jobs() {
 }
 
 #[test]
+fn what_there_is_to_do_can_be_counted() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.join("fra/mgmt02", 1);
+    world.disconnect("fra/mgmt02");
+    world.trigger("delivery-1", deploy(&["fra", "muc"]));
+    let counts = world.core.counts();
+    assert_eq!((counts.runs, counts.waiting, counts.active), (1, 4, 1));
+    assert_eq!(format!("{:?}", counts.queued), r#"{muc: 1}"#);
+    let agents = &counts.agents[&world::key("fra/mgmt01").partition];
+    assert_eq!((agents.connected, agents.away), (1, 1));
+    for _ in 0..3 {
+        world.work("fra/mgmt01", Outcome::Succeeded);
+    }
+    let counts = world.core.counts();
+    assert_eq!((counts.runs, counts.waiting, counts.active), (1, 2, 0));
+}
+
+#[test]
 fn a_partition_without_an_agent_waits_for_one() {
     let mut world = World::new();
     world.trigger("delivery-1", deploy(&["fra"]));

@@ -63,12 +63,17 @@ pub(in crate::store) struct Head {
 }
 
 /// A batch without its events, for whoever needs only the state.
-#[derive(Debug, Deserialize)]
-pub(in crate::store) struct Changed {
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Changed {
     version: u32,
-    epoch: Epoch,
-    pub(in crate::store) seq: Seq,
-    pub(in crate::store) changes: Vec<Change>,
+    /// Who wrote it.
+    pub epoch: Epoch,
+    /// Its number.
+    pub seq: Seq,
+    /// When the core handled the events.
+    pub now: Wall,
+    /// What is to be remembered.
+    pub changes: Vec<Change>,
 }
 
 /// A form in which a batch can be read.

@@ -1,6 +1,6 @@
 //! Batches in order across segments; every break of the order is refused.
 
-use super::batch::{Batch, Epoch, Form, Head, PREFIX, Seq, Unreadable, decode};
+use super::batch::{Epoch, Form, Head, PREFIX, Seq, Unreadable, decode};
 use super::error::{Error, failed};
 use super::segment;
 use crate::store::disk::Disk;
@@ -52,6 +52,24 @@ impl<D: Disk> Records<D> {
             start: 0,
             end: None,
         })
+    }
+
+    /// Reads on to `until`, given all `segments` of now. What was read ahead may be zeros that are
+    /// records by now, so it is read again.
+    pub(super) fn extend(&mut self, segments: &[Seq], until: Seq) -> Result<(), Error> {
+        let is_ahead = |first: &Seq| match &self.open {
+            Some((open, _)) => first > open,
+            None => *first >= self.expected,
+        };
+        let ahead: Vec<Seq> = segments.iter().copied().filter(is_ahead).collect();
+        self.ahead = ahead.into_iter();
+        self.until = Some(until);
+        match &mut self.open {
+            Some((first, reader)) => {
+                reader.look_again().map_err(failed("read", &segment::name(*first)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The batch before the one that comes next.
@@ -135,29 +153,5 @@ fn unreadable(file: String, offset: u64, error: Unreadable) -> Error {
         Unreadable::Malformed(error) => {
             Error::Damaged { file, offset, what: format!("the record there is {error}") }
         }
-    }
-}
-
-/// Iterator over whole batches; see [`super::Journal::batches`]. Ends after an error.
-#[derive(Debug)]
-pub struct Batches<D: Disk> {
-    records: Option<Records<D>>,
-}
-
-impl<D: Disk> Batches<D> {
-    pub(super) fn new(records: Records<D>) -> Self {
-        Batches { records: Some(records) }
-    }
-}
-
-impl<D: Disk> Iterator for Batches<D> {
-    type Item = Result<Batch, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let next = self.records.as_mut()?.next().transpose();
-        if !matches!(next, Some(Ok(_))) {
-            self.records = None;
-        }
-        next
     }
 }

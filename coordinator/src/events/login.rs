@@ -1,0 +1,45 @@
+//! How the servers of NATS are reached, and as whom.
+
+use std::time::Duration;
+
+use async_nats::{ConnectOptions, Event};
+use tracing::warn;
+
+use super::Error;
+use crate::config::{Login, Nats};
+use crate::secret::Secret;
+
+/// How long a server may take to answer a new connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Reads the files that the login needs: at start, to refuse what cannot work, and for each new
+/// connection, so that secrets can be exchanged while the coordinator runs.
+pub(super) fn options(nats: &Nats) -> Result<ConnectOptions, Error> {
+    let mut options = match nats.login().unwrap_or(Login::None) {
+        Login::None => ConnectOptions::new(),
+        Login::User(user, file) => {
+            let password = Secret::read(file)?.reveal().to_owned();
+            ConnectOptions::with_user_and_password(user.to_owned(), password)
+        }
+        Login::Token(file) => ConnectOptions::with_token(Secret::read(file)?.reveal().to_owned()),
+        Login::Nkey(file) => ConnectOptions::with_nkey(Secret::read(file)?.reveal().to_owned()),
+        Login::Credentials(file) => ConnectOptions::with_credentials(Secret::read(file)?.reveal())
+            .map_err(|_| Error::Credentials(file.clone()))?,
+    };
+    if let Some(file) = &nats.ca_file {
+        options = options.add_root_certificates(file.clone()).require_tls(true);
+    }
+    // A connection that breaks is tried once at each server; then a new one is opened, by which
+    // what became of the stream is looked at.
+    Ok(options
+        .name("garrison coordinator")
+        .connection_timeout(PATIENCE)
+        .ignore_discovered_servers()
+        .max_reconnects(nats.urls.len())
+        .event_callback(|event| async move {
+            // Such as a missing permission, which no answer tells of.
+            if let Event::ServerError(error) = event {
+                warn!(%error, "NATS complains");
+            }
+        }))
+}

@@ -1,0 +1,171 @@
+//! What a forge is told of a run.
+
+use coordinator_core::event::Wall;
+use coordinator_core::job::{self, Job};
+use coordinator_core::run::{self, Outcome, Run};
+use pipelines::plan::Plan;
+use serde::Serialize;
+
+use crate::config::Origin;
+
+/// GitHub's limit of a description, in characters.
+const LONGEST: usize = 140;
+
+/// A commit status, as GitHub's API takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Status {
+    /// `pending`, `success`, `failure` or `error`.
+    pub(super) state: &'static str,
+    /// In words.
+    pub(super) description: String,
+    /// The run's page, if people can reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) target_url: Option<String>,
+    /// Tells the statuses of a commit's pipelines apart.
+    pub(super) context: String,
+}
+
+/// The status of a run with these jobs.
+pub(super) fn status(
+    run: &Run,
+    plan: Option<&Plan>,
+    jobs: &[Job],
+    origin: Option<&Origin>,
+) -> Status {
+    let (state, description) = match &run.state {
+        run::State::Active => match &run.cancelled_by {
+            Some(actor) => ("pending", format!("Run {} is being cancelled by {actor}", run.id)),
+            None => ("pending", format!("Run {} is under way", run.id)),
+        },
+        run::State::Finished { at, outcome } => {
+            let took = took(run.created, *at);
+            match outcome {
+                Outcome::Succeeded => ("success", format!("Succeeded in {took}")),
+                Outcome::Failed => ("failure", format!("{} after {took}", failed(plan, jobs))),
+                Outcome::Cancelled => {
+                    let by = run.cancelled_by.as_ref().map(|actor| format!(" by {actor}"));
+                    ("error", format!("Cancelled{} after {took}", by.unwrap_or_default()))
+                }
+            }
+        }
+        run::State::Invalid { .. } => ("error", format!("{} does not compile", run.file)),
+    };
+    Status {
+        state,
+        description: short(description),
+        target_url: origin.map(|origin| format!("{}/runs/{}", origin.as_str(), run.id)),
+        context: format!("garrison/{}", run.pipeline),
+    }
+}
+
+/// Which jobs are to blame: those that others wait for in vain are not.
+fn failed(plan: Option<&Plan>, jobs: &[Job]) -> String {
+    let is_failed = |job: &&Job| match &job.state {
+        job::State::Finished { outcome } => !outcome.is_success(),
+        job::State::Waiting
+        | job::State::Queued
+        | job::State::Paused { .. }
+        | job::State::Active
+        | job::State::Skipped { .. }
+        | job::State::Cancelled { .. } => false,
+    };
+    let name = |job: &Job| {
+        let spec = plan?.jobs.get(job.id.index as usize)?;
+        Some(format!("{} in {} {}", spec.name, spec.partition, job.state.kind()))
+    };
+    let failed: Vec<&Job> = jobs.iter().filter(is_failed).collect();
+    match failed.as_slice() {
+        [] => "Failed".to_owned(),
+        [job] => name(job).unwrap_or_else(|| "1 job did not succeed".to_owned()),
+        [job, others @ ..] => match name(job) {
+            Some(name) => format!("{name}, and {} more of {} jobs", others.len(), jobs.len()),
+            None => format!("{} of {} jobs did not succeed", failed.len(), jobs.len()),
+        },
+    }
+}
+
+/// Such as `2 min 5 s`.
+fn took(from: Wall, to: Wall) -> String {
+    let seconds = to.0.saturating_sub(from.0).div_ceil(1_000_000);
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+fn short(text: String) -> String {
+    if text.chars().count() <= LONGEST {
+        return text;
+    }
+    text.chars().take(LONGEST - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use coordinator_core::actor::Actor;
+    use coordinator_core::job::State;
+    use pipelines::id::RunId;
+    use pipelines::outcome::{self, Exit};
+
+    use super::*;
+    use crate::store::fixtures;
+
+    fn said(run: &Run, jobs: &[Job]) -> (&'static str, String) {
+        let plan = fixtures::plan(&["fra", "muc", "nbg"], "true");
+        let status = status(run, Some(&plan), jobs, None);
+        (status.state, status.description)
+    }
+
+    fn ended(outcome: Outcome) -> Run {
+        let state = run::State::Finished { at: Wall(125_000_000), outcome };
+        Run { created: Wall(0), ..fixtures::run(7, "deploy", state) }
+    }
+
+    fn job(index: u32, state: State) -> Job {
+        Job { id: RunId(7).job(index), attempts: 1, tried: 1, artifacts: vec![], state }
+    }
+
+    #[test]
+    fn each_state_of_a_run_has_its_words() {
+        let active = fixtures::run(7, "deploy", run::State::Active);
+        assert_eq!(said(&active, &[]), ("pending", "Run 7 is under way".to_owned()));
+        let ending = Run { cancelled_by: Some(Actor::LocalAdmin), ..active };
+        let words = "Run 7 is being cancelled by local admin";
+        assert_eq!(said(&ending, &[]), ("pending", words.to_owned()));
+        let done = ended(Outcome::Succeeded);
+        assert_eq!(said(&done, &[]), ("success", "Succeeded in 2 min 5 s".to_owned()));
+        let invalid = run::State::Invalid { diagnostics: "line 1".to_owned() };
+        let invalid = fixtures::run(7, "deploy", invalid);
+        assert_eq!(said(&invalid, &[]), ("error", "deploy.yaml does not compile".to_owned()));
+        let by = Some(Actor::LocalAdmin);
+        let cancelled = Run { cancelled_by: by, ..ended(Outcome::Cancelled) };
+        let words = "Cancelled by local admin after 2 min 5 s";
+        assert_eq!(said(&cancelled, &[]), ("error", words.to_owned()));
+    }
+
+    #[test]
+    fn a_failure_names_the_job_to_blame() {
+        let outcome = outcome::Outcome::Failed { exit: Exit::Code(1) };
+        let failed = State::Finished { outcome };
+        let skipped = job(1, State::Skipped { need: 0 });
+        let jobs = [job(0, failed.clone()), skipped.clone()];
+        let words = "deploy in fra failed after 2 min 5 s";
+        assert_eq!(said(&ended(Outcome::Failed), &jobs), ("failure", words.to_owned()));
+        let jobs = [job(0, failed.clone()), skipped, job(2, failed)];
+        let words = "deploy in fra failed, and 1 more of 3 jobs after 2 min 5 s";
+        assert_eq!(said(&ended(Outcome::Failed), &jobs), ("failure", words.to_owned()));
+    }
+
+    #[test]
+    fn long_words_are_cut_and_the_page_is_linked() {
+        let name = "x".repeat(60);
+        let invalid = run::State::Invalid { diagnostics: String::new() };
+        let run = Run { file: "ü".repeat(200), ..fixtures::run(7, &name, invalid) };
+        let origin = Origin::try_from("https://g.example".to_owned()).unwrap();
+        let status = status(&run, None, &[], Some(&origin));
+        assert_eq!(status.description.chars().count(), LONGEST);
+        assert_eq!(status.target_url.as_deref(), Some("https://g.example/runs/7"));
+        assert_eq!(status.context, format!("garrison/{name}"));
+    }
+}

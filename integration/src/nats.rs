@@ -1,0 +1,131 @@
+//! A NATS server of a test's own, and what its stream holds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use async_nats::ConnectOptions;
+use async_nats::jetstream;
+use serde_json::Value;
+
+use crate::ok;
+
+/// The server; it is ended when it is dropped. Its store, in the folder, stays.
+pub struct Nats {
+    dir: PathBuf,
+    more: String,
+    port: Option<u16>,
+    server: Option<Child>,
+}
+
+/// A message of the stream.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Where it was published to.
+    pub subject: String,
+    /// Its `Nats-Msg-Id`.
+    pub id: String,
+    /// Its content.
+    pub event: Value,
+}
+
+impl Nats {
+    /// A server that lives in `dir`, with `more` in its configuration; it does not run yet.
+    ///
+    /// # Panics
+    /// If the folder cannot be made.
+    pub fn new(dir: &Path, more: &str) -> Nats {
+        let dir = dir.join("nats");
+        fs::create_dir_all(&dir).expect("a folder");
+        Nats { dir, more: more.to_owned(), port: None, server: None }
+    }
+
+    /// Starts it, or starts it again at the same address on the same store.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start(&mut self) {
+        // -1 takes a free port.
+        let port = self.port.map_or(-1, i32::from);
+        let config = format!(
+            "host: 127.0.0.1\nport: {port}\njetstream: {{ store_dir: {:?} }}\n{}\n",
+            self.store(),
+            self.more
+        );
+        let file = self.dir.join("server.conf");
+        fs::write(&file, config).expect("its configuration is written");
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log"));
+        let server = Command::new("nats-server")
+            .args(["--ports_file_dir".as_ref(), self.dir.as_os_str()])
+            .arg("--config")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(log.expect("a log"))
+            .spawn()
+            .expect("nats-server is missing: apt-get install nats-server");
+        let ports = self.dir.join(format!("nats-server_{}.ports", server.id()));
+        self.server = Some(server);
+        let port = garrison::site::wait("nats-server to serve", || {
+            let ports: Value = serde_json::from_str(&fs::read_to_string(&ports).ok()?).ok()?;
+            ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+        });
+        let log = || fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        self.port = Some(port.unwrap_or_else(|failure| panic!("{failure}:\n{}", log())));
+    }
+
+    /// Ends it as a crash would.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().expect("it is ours");
+            server.wait().expect("it ends");
+        }
+    }
+
+    /// Where its streams are stored.
+    pub fn store(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    /// Its address, such as `127.0.0.1:4222`.
+    ///
+    /// # Panics
+    /// If it was never started.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port.expect("it was started"))
+    }
+
+    /// All messages of the stream, in order; none while there is no stream.
+    pub fn messages(&self, options: &ConnectOptions) -> Vec<Message> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let read = self.read(options.clone());
+        ok(runtime.expect("a runtime").block_on(read))
+    }
+
+    async fn read(&self, options: ConnectOptions) -> Result<Vec<Message>, async_nats::Error> {
+        let client = options.connect(self.address()).await?;
+        let Ok(stream) = jetstream::new(client).get_stream("GARRISON").await else {
+            return Ok(Vec::new());
+        };
+        let state = &stream.cached_info().state;
+        let mut messages = Vec::new();
+        for sequence in state.first_sequence.max(1)..=state.last_sequence {
+            let message = stream.get_raw_message(sequence).await?;
+            let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
+            messages.push(Message {
+                subject: message.subject.to_string(),
+                id: id.map(|id| id.as_str().to_owned()).unwrap_or_default(),
+                event: serde_json::from_slice(&message.payload)?,
+            });
+        }
+        Ok(messages)
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
