@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use proto::v1;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::content::Contents;
 use crate::host::{self, Host, Settings};
 use crate::identity::{self, Identity};
+use crate::lease::Acknowledged;
 use crate::link::Link;
 use crate::policy::Policy;
 use crate::runner::handle::Launcher;
@@ -46,10 +48,11 @@ pub async fn run(
     parts.spawn(uploader.run(handle.clone()));
     let (contents, links) = Contents::open(&config.state.join("content"))
         .context("cannot open the cache of content")?;
-    let settings = settings(&config, &identity, contents)?;
+    let (acknowledge, acknowledged) = watch::channel(None);
+    let settings = settings(&config, &identity, contents, acknowledged)?;
     let host = Host::open(settings, (handle.clone(), inbox), uploads.clone()).await?;
     parts.spawn(host.run(stop.clone()));
-    let link = Link { config, identity, host: handle, uploads, contents: links };
+    let link = Link { config, identity, host: handle, uploads, contents: links, acknowledge };
     parts.spawn(link.run(stop.clone()));
     stop.cancelled().await;
     info!("stopping; runners go on");
@@ -57,13 +60,21 @@ pub async fn run(
     Ok(())
 }
 
-fn settings(config: &Config, identity: &Identity, contents: Contents) -> anyhow::Result<Settings> {
+fn settings(
+    config: &Config,
+    identity: &Identity,
+    contents: Contents,
+    acknowledged: Acknowledged,
+) -> anyhow::Result<Settings> {
+    let labels = config.labels.iter().map(|(name, value)| (name.to_string(), value.clone()));
     let program = std::env::current_exe().context("cannot find the agent's own program")?;
     Ok(Settings {
         attempts: host::attempts(&config.state),
         policy: config.policy.clone(),
         partition: identity.partition.clone(),
         contents,
+        log_quota: config.log_quota(),
+        acknowledged,
         launcher: Launcher { program, args: vec![OsString::from("runner")] },
         hello: v1::Hello {
             protocol: proto::PROTOCOL,
@@ -72,6 +83,7 @@ fn settings(config: &Config, identity: &Identity, contents: Contents) -> anyhow:
             boot_id: clock::boot_id().context("cannot read the boot id")?,
             capacity: config.capacity,
             attempts: Vec::new(),
+            labels: labels.collect(),
         },
     })
 }

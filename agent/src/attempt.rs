@@ -23,11 +23,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use agent_core::lease::BootTime;
 use pipelines::id::AttemptId;
 use pipelines::outcome::{Outcome, Verdict};
 
 pub use lock::Lock;
-use state::{Record, State, StateWriter};
+use state::{LeaseBase, Record, State, StateWriter};
 
 use crate::{clock, spool};
 
@@ -98,9 +99,19 @@ impl Attempt {
     /// Makes the directory `root/ID` with `order`, its exact bytes. Durable when it returns; after
     /// a crash in between there is no attempt.
     pub fn create(root: &Path, id: AttemptId, order: &[u8]) -> Result<Self, Error> {
+        Self::create_leased(root, id, order, None)
+    }
+
+    /// [`Attempt::create`], for an order that may have a lease, which counts from `base`.
+    pub fn create_leased(
+        root: &Path,
+        id: AttemptId,
+        order: &[u8],
+        base: Option<BootTime>,
+    ) -> Result<Self, Error> {
         let attempt = Self { id, dir: Self::path(root, id) };
         attempt.make_dir(root)?;
-        attempt.fill(order).map_err(|source| Error::Io {
+        attempt.fill(order, base).map_err(|source| Error::Io {
             action: "write an order to",
             path: attempt.dir.clone(),
             source,
@@ -287,11 +298,16 @@ impl Attempt {
     }
 
     /// The order comes last: once it has its name, all else is in place.
-    fn fill(&self, order: &[u8]) -> io::Result<()> {
+    fn fill(&self, order: &[u8], base: Option<BootTime>) -> io::Result<()> {
         fs::create_dir(self.work())?;
         File::create(self.lock_path())?;
         File::create(self.log())?;
-        let accepted = Record::Accepted { at_us: clock::wall_us(), mark: uuid::Uuid::new_v4() };
+        let lease = match base {
+            Some(base) => Some(LeaseBase { boot_id: clock::boot_id()?, at_us: base.0 }),
+            None => None,
+        };
+        let (at_us, mark) = (clock::wall_us(), uuid::Uuid::new_v4());
+        let accepted = Record::Accepted { at_us, mark, lease };
         state::create(&self.state_path(), &accepted)?;
         let unnamed = self.dir.join("order.tmp");
         let mut file = File::create(&unnamed)?;

@@ -1,8 +1,14 @@
 //! The agent's configuration file, read and checked before anything is opened.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use pipelines::label;
+use pipelines::name::LabelName;
+use pipelines::quantity;
 use serde::Deserialize;
+
+use crate::spool::Quota;
 
 /// `agent.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -19,6 +25,51 @@ pub struct Config {
     /// How many attempts run side by side.
     #[serde(default = "default_capacity")]
     pub capacity: u32,
+    /// What jobs may ask of their agent by the key `agent`.
+    #[serde(default)]
+    pub labels: BTreeMap<LabelName, String>,
+    /// Most output that is kept of one attempt: bytes, or a size such as `1GiB`.
+    #[serde(default = "default_log_quota_attempt")]
+    pub log_quota_attempt: Size,
+    /// Most output that is kept of all attempts until the coordinator has it.
+    #[serde(default = "default_log_quota")]
+    pub log_quota: Size,
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Size(pub u64);
+
+/// A size as it stands in the file.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "write bytes, or a size such as \"512MiB\" or \"1GiB\"")]
+enum Written {
+    Bytes(u64),
+    Text(String),
+}
+
+impl TryFrom<Written> for Size {
+    type Error = String;
+    fn try_from(written: Written) -> Result<Size, String> {
+        match written {
+            Written::Bytes(bytes) => Ok(Size(bytes)),
+            Written::Text(text) => quantity::size(&text).map(Size).map_err(|error| {
+                format!("{error}: write bytes, or a size such as \"512MiB\" or \"1GiB\"")
+            }),
+        }
+    }
+}
+
+/// Less would not even hold what the runner itself says.
+const LEAST_LOG_QUOTA: Size = Size(64 << 10);
+
+fn default_log_quota_attempt() -> Size {
+    Size(Quota::default().attempt)
+}
+
+fn default_log_quota() -> Size {
+    Size(Quota::default().agent)
 }
 
 fn default_state() -> PathBuf {
@@ -72,6 +123,12 @@ impl Config {
         }
     }
 
+    /// How much output may be kept.
+    pub fn log_quota(&self) -> Quota {
+        let (attempt, agent) = (self.log_quota_attempt.0, self.log_quota.0);
+        Quota { attempt, agent, ..Quota::default() }
+    }
+
     /// Host and port of the coordinator.
     pub fn authority(&self) -> Option<(&str, u16)> {
         let authority = self.coordinator.strip_prefix("https://")?.trim_end_matches('/');
@@ -87,8 +144,28 @@ impl Config {
                 self.coordinator
             ));
         }
-        (self.capacity == 0 || self.capacity > 1000)
-            .then(|| format!("capacity is {}: it must be from 1 to 1000", self.capacity))
+        if self.capacity == 0 || self.capacity > 1000 {
+            return Some(format!("capacity is {}: it must be from 1 to 1000", self.capacity));
+        }
+        if self.log_quota_attempt < LEAST_LOG_QUOTA || self.log_quota < self.log_quota_attempt {
+            return Some(format!(
+                "log_quota_attempt is {} bytes and log_quota {}: they must be at least 64KiB, and \
+                 log_quota no less than log_quota_attempt",
+                self.log_quota_attempt.0, self.log_quota.0
+            ));
+        }
+        self.label_problem()
+    }
+
+    fn label_problem(&self) -> Option<String> {
+        if self.labels.len() > label::MAX_COUNT {
+            let (count, most) = (self.labels.len(), label::MAX_COUNT);
+            return Some(format!("there are {count} labels: write at most {most}"));
+        }
+        self.labels.iter().find_map(|(name, value)| {
+            let error = label::check(value).err()?;
+            Some(format!("label {name} is '{value}': {error}"))
+        })
     }
 }
 
@@ -108,6 +185,37 @@ mod tests {
         let config = load("coordinator = 'https://[::1]:7443'").unwrap();
         assert_eq!(config.authority(), Some(("::1", 7443)));
         assert_eq!(config.capacity, 8);
+    }
+
+    #[test]
+    fn labels_are_checked() {
+        let with = |labels: &str| load(&format!("coordinator = 'https://h:1'\nlabels = {labels}"));
+        let labels = with("{ site = 'north', rack = 'R1.7' }").unwrap().labels;
+        assert_eq!(labels[&"rack".parse().unwrap()], "R1.7");
+        let error = with("{ site = 'a b' }").unwrap_err();
+        assert!(error.contains("label site is 'a b': it holds something else"), "{error}");
+        let error = with("{ Site = 'north' }").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("may hold only a-z"), "{error}");
+        let many: Vec<_> = (0..33).map(|it| format!("l{it} = 'x'")).collect();
+        let error = with(&format!("{{ {} }}", many.join(", "))).unwrap_err();
+        assert!(error.contains("33 labels: write at most 32"), "{error}");
+    }
+
+    #[test]
+    fn quotas_are_bytes_or_sizes() {
+        let with = |text: &str| load(&format!("coordinator = 'https://h:1'\n{text}"));
+        assert_eq!(with("").unwrap().log_quota(), Quota::default());
+        let quota = with("log_quota_attempt = 65536\nlog_quota = '1GiB'").unwrap().log_quota();
+        assert_eq!((quota.attempt, quota.agent), (65_536, 1 << 30));
+        for (text, words) in [
+            ("log_quota = '1GB'", "known units: write bytes, or a size"),
+            ("log_quota = 1.5", "write bytes, or a size"),
+            ("log_quota = 65536", "no less than log_quota_attempt"),
+            ("log_quota_attempt = 1", "at least 64KiB"),
+        ] {
+            let error = with(text).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

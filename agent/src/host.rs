@@ -22,9 +22,11 @@ use crate::attempt::{self, Attempt, Condition};
 use crate::content::Contents;
 use crate::executor::docker;
 use crate::keeper::{Keeper, Start};
+use crate::lease::Acknowledged;
 use crate::policy::Policy;
 use crate::runner::bury::bury;
 use crate::runner::handle::{Begun, Launcher};
+use crate::spool::Quota;
 use crate::upload::Uploads;
 use crate::{clock, spool};
 
@@ -44,6 +46,10 @@ pub struct Settings {
     pub contents: Contents,
     /// How runners are started.
     pub launcher: Launcher,
+    /// How much output may be kept.
+    pub log_quota: Quota,
+    /// From when leases count.
+    pub acknowledged: Acknowledged,
     /// The hello without its attempts.
     pub hello: v1::Hello,
 }
@@ -241,8 +247,9 @@ impl Host {
             self.begun.insert(id, begun);
         }
         let (root, me) = (self.settings.attempts.clone(), self.me.clone());
+        let base = *self.settings.acknowledged.borrow();
         self.tasks.spawn(async move {
-            let created = blocking(move || Attempt::create(&root, id, &order)).await;
+            let created = blocking(move || Attempt::create_leased(&root, id, &order, base)).await;
             let event = match created {
                 Ok(_) => Event::OrderStored { attempt: id },
                 Err(error) => {
@@ -271,6 +278,8 @@ impl Host {
             launcher: self.settings.launcher.clone(),
             contents: self.settings.contents.clone(),
             policy: self.settings.policy.clone(),
+            log_quota: self.settings.log_quota,
+            acknowledged: self.settings.acknowledged.clone(),
             cancel,
             host: self.me.clone(),
             uploads: self.uploads.clone(),

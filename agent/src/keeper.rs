@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_core::Event;
+use agent_core::lease::BootTime;
 use pipelines::order::Order;
 use pipelines::outcome::{Outcome, Verdict};
 use pipelines::plan::Task;
@@ -14,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::attempt::{Attempt, Condition};
+use crate::clock;
 use crate::content::Contents;
 use crate::host;
+use crate::lease::{self, Acknowledged};
 use crate::policy::Policy;
 use crate::runner::bury::{self, bury};
 use crate::runner::handle::{self, Begun, Handle, Launcher};
 use crate::runner::handover::Handover;
+use crate::spool::Quota;
 use crate::upload::Uploads;
 
 /// Runners in a row that may end before they start anything.
@@ -47,6 +51,10 @@ pub struct Keeper {
     pub contents: Contents,
     /// The site's policy file, which names what must be masked.
     pub policy: Option<PathBuf>,
+    /// How much output may be kept.
+    pub log_quota: Quota,
+    /// From when leases count.
+    pub acknowledged: Acknowledged,
     /// Somebody wants the attempt ended.
     pub cancel: CancellationToken,
     /// Whom to tell.
@@ -73,11 +81,13 @@ impl Keeper {
     }
 
     async fn follow(&self, mut start: Start) -> Result<Verdict, String> {
+        let mut lease = self.lease()?;
         if let Start::Spawn(_) = start {
             // It waits for the link if it must; nothing of the attempt was started.
             let obtained = tokio::select! {
                 obtained = self.obtain() => obtained,
                 () = self.cancel.cancelled() => return self.conclude(Outcome::Cancelled),
+                over = lease.over() => return self.conclude(not_started(over)),
             };
             let prepared = match obtained {
                 Ok(archives) => self.prepare(archives).await,
@@ -89,14 +99,20 @@ impl Keeper {
         }
         for _ in 0..TRIES {
             let handle = match start {
-                Start::Attach => Handle::attach(&self.attempt),
+                Start::Attach => Handle::attach(&self.attempt).with_renewals(lease.renewals()),
                 Start::Spawn(_) if self.cancel.is_cancelled() => {
                     return self.conclude(Outcome::Cancelled);
                 }
-                Start::Spawn(begun) => match self.spawn(begun).await {
-                    Ok(handle) => handle,
-                    Err(reason) => return self.conclude(Outcome::InfraError { reason }),
-                },
+                Start::Spawn(begun) => {
+                    let base = match lease.base() {
+                        Ok(base) => base,
+                        Err(over) => return self.conclude(not_started(over)),
+                    };
+                    match self.spawn(begun, base).await {
+                        Ok(handle) => handle.with_renewals(lease.renewals()),
+                        Err(reason) => return self.conclude(Outcome::InfraError { reason }),
+                    }
+                }
             };
             if let Some(verdict) = self.until_end(handle).await {
                 return Ok(verdict);
@@ -112,6 +128,24 @@ impl Keeper {
         let last = words.lines().last().unwrap_or("it said nothing");
         let reason = format!("the runner ended {TRIES} times before it started anything: {last}");
         self.conclude(Outcome::InfraError { reason })
+    }
+
+    /// The attempt's lease. An agent that restarted knows it as it was when the order came: whether
+    /// it was renewed since is known to a living runner alone.
+    fn lease(&self) -> Result<lease::Watch, String> {
+        let acknowledged = self.acknowledged.clone();
+        let bytes = self.attempt.order().map_err(|error| error.to_string())?;
+        // An order that cannot be read is concluded when its source is looked for.
+        let order = Order::from_bytes(&bytes).ok();
+        let Some(seconds) = order.and_then(|order| order.job.on_lost.lease_s()) else {
+            return Ok(lease::Watch::without(acknowledged));
+        };
+        let boot_id = clock::boot_id().map_err(|error| error.to_string())?;
+        let given = self.attempt.state().map_err(|error| error.to_string())?.lease;
+        Ok(match given.filter(|given| given.boot_id == boot_id) {
+            Some(given) => lease::Watch::new(BootTime(given.at_us), seconds, acknowledged),
+            None => lease::Watch::rebooted(seconds, acknowledged),
+        })
     }
 
     /// Where the source is, and the artifacts of needed jobs.
@@ -163,10 +197,13 @@ impl Keeper {
         }
     }
 
-    async fn spawn(&self, begun: Option<Begun>) -> Result<Handle, String> {
+    async fn spawn(&self, begun: Option<Begun>, base: Option<BootTime>) -> Result<Handle, String> {
         let policy = Policy::load(self.policy.as_deref()).map_err(|error| error.to_string())?;
         let mask = policy.mask_values().map_err(|error| error.to_string())?;
-        let handover = Handover::new(mask).with_ssh_keys(policy.ssh_keys());
+        let handover = Handover::new(mask)
+            .with_ssh_keys(policy.ssh_keys())
+            .with_lease(base)
+            .with_log_quota(self.log_quota);
         let begun = begun.map_or_else(|| self.launcher.begin(self.attempt.dir()), Ok);
         let begun = begun.map_err(|error| error.to_string())?;
         Ok(begun.hand_over(&self.attempt, &handover).await)
@@ -219,6 +256,11 @@ impl Keeper {
     fn conclude(&self, outcome: Outcome) -> Result<Verdict, String> {
         self.attempt.conclude(outcome).map_err(|error| error.to_string())
     }
+}
+
+/// The end of an attempt whose lease ended first.
+fn not_started(over: lease::Over) -> Outcome {
+    Outcome::Lost { reason: format!("{over}; nothing of the job was started"), may_run: false }
 }
 
 fn unpack(archive: &Path, into: &Path) -> Result<(), String> {

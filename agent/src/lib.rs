@@ -1,8 +1,8 @@
 //! The agent: link to the coordinator, runner, executors.
 //!
 //! In the order of a job's way through it: [`link`] hears the order, [`host`] has the core decide,
-//! [`attempt`] is its directory, [`content`] brings its source, [`keeper`] has a [`runner`] started, an
-//! [`executor`] does the work,
+//! [`attempt`] is its directory, [`content`] brings its source, [`keeper`] has a [`runner`] started
+//! for as long as its [`lease`] lasts, an [`executor`] does the work,
 //! [`mask`] and [`spool`] keep its output, [`upload`] sends that on.
 
 pub mod app;
@@ -12,6 +12,7 @@ pub mod link;
 pub mod host;
 pub mod policy;
 pub mod attempt;
+pub mod lease;
 pub mod keeper;
 pub mod content;
 pub mod runner;

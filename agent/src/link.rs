@@ -3,16 +3,18 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agent_core::Event;
+use agent_core::lease::BootTime;
 use pipelines::id::AttemptId;
 use proto::v1::coordinator_message::Kind;
 use proto::v1::link_client::LinkClient;
-use proto::v1::{self};
-use tokio::sync::mpsc;
+use proto::v1::{self, agent_message};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::{info, warn};
 
+use crate::clock;
 use crate::config::Config;
 use crate::content::Links;
 use crate::host;
@@ -27,6 +29,12 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 
 /// Pause before a stream of logs that ended is opened again.
 const LOGS_AGAIN: Duration = Duration::from_secs(1);
+
+/// Between two heartbeats, each of which renews all leases.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// A coordinator that has not answered a heartbeat for this long is gone.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// A certificate is renewed when it is older than this.
 const RENEW_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -43,6 +51,8 @@ pub struct Link {
     pub uploads: Uploads,
     /// Who waits for a link to move content over.
     pub contents: Links,
+    /// Hears from when leases count.
+    pub acknowledge: watch::Sender<Option<BootTime>>,
 }
 
 /// Why a session ended.
@@ -56,6 +66,8 @@ enum Ended {
     Refused(String),
     #[error("the coordinator hung up")]
     HungUp,
+    #[error("the coordinator has not answered a heartbeat for {} s", SILENCE.as_secs())]
+    Silent,
     #[error(
         "this agent's certificate is not valid before {0} s since 1970, and the clock says {1}: set the clock"
     )]
@@ -103,9 +115,11 @@ impl Link {
         let mut client =
             LinkClient::new(channel.clone()).max_decoding_message_size(proto::MAX_MESSAGE);
         let (outbox, messages) = mpsc::channel(OUTBOX);
+        let mut heart = Heart::new(outbox.downgrade());
         self.host.linked(outbox).await;
         let mut inbound = client.control(ReceiverStream::new(messages)).await?.into_inner();
         let mut renewal = tokio::time::interval(RENEW_AFTER / 24);
+        let mut beats = tokio::time::interval(HEARTBEAT);
         let mut logs = None;
         let mut logs_again = None;
         loop {
@@ -114,8 +128,16 @@ impl Link {
                     Some(Kind::Welcome(welcome)) => {
                         let version = welcome.version;
                         info!(coordinator = %self.config.coordinator, %version, "linked");
+                        if let Some(sent) = heart.welcomed(welcome.heartbeats) {
+                            self.acknowledge.send_replace(Some(sent));
+                        }
                         logs = Some(self.open_logs(&mut client).await?);
                         self.contents.up(client.clone());
+                    }
+                    Some(Kind::Heartbeat(number)) => {
+                        if let Some(sent) = heart.answered(number) {
+                            self.acknowledge.send_replace(Some(sent));
+                        }
                     }
                     kind => self.hear(kind).await?,
                 },
@@ -126,6 +148,7 @@ impl Link {
                 () = due(logs_again) => {
                     (logs, logs_again) = (Some(self.open_logs(&mut client).await?), None);
                 }
+                _ = beats.tick() => heart.beat()?,
                 _ = renewal.tick() => self.renew(&channel).await,
             }
         }
@@ -148,7 +171,7 @@ impl Link {
             }
             Some(Kind::Forget(it)) => (it.attempt, |attempt| Event::ForgetReceived { attempt }),
             // A newer coordinator may say more; the protocol's version covers what must be known.
-            Some(Kind::Welcome(_)) | None => return Ok(()),
+            Some(Kind::Welcome(_) | Kind::Heartbeat(_)) | None => return Ok(()),
         };
         if let Ok(attempt) = text.parse() {
             self.host.event(event(attempt)).await;
@@ -180,6 +203,58 @@ impl Link {
                 warn!(%error, "certificate could not be renewed; trying again in an hour");
             }
         }
+    }
+}
+
+/// The heartbeats of one session, at most one under way. The hello is the first.
+struct Heart {
+    /// Weak, so that the host alone decides how long the session lives.
+    outbox: mpsc::WeakSender<v1::AgentMessage>,
+    /// The number and time of what is not answered yet.
+    under_way: Option<(u64, BootTime)>,
+    last: u64,
+    /// The coordinator answers heartbeats.
+    beats: bool,
+}
+
+impl Heart {
+    /// To be made before the hello is sent.
+    fn new(outbox: mpsc::WeakSender<v1::AgentMessage>) -> Heart {
+        Heart { outbox, under_way: Some((0, clock::boot_time())), last: 0, beats: false }
+    }
+
+    /// The coordinator took the hello; says when that was sent.
+    fn welcomed(&mut self, beats: bool) -> Option<BootTime> {
+        self.beats = beats;
+        self.under_way.take().map(|(_, sent)| sent)
+    }
+
+    /// Sends a heartbeat if none is under way.
+    fn beat(&mut self) -> Result<(), Ended> {
+        let now = clock::boot_time();
+        match self.under_way {
+            _ if !self.beats => {}
+            Some((_, sent)) if now.0 - sent.0 > SILENCE.as_micros() as u64 => {
+                return Err(Ended::Silent);
+            }
+            Some(_) => {}
+            None => {
+                let kind = Some(agent_message::Kind::Heartbeat(self.last + 1));
+                if let Some(outbox) = self.outbox.upgrade()
+                    && outbox.try_send(v1::AgentMessage { kind }).is_ok()
+                {
+                    self.last += 1;
+                    self.under_way = Some((self.last, now));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to a heartbeat came; says when that was sent.
+    fn answered(&mut self, number: u64) -> Option<BootTime> {
+        let (_, sent) = self.under_way.take_if(|(under_way, _)| *under_way == number)?;
+        Some(sent)
     }
 }
 

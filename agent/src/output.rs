@@ -11,7 +11,7 @@ use crate::spool;
 /// Takes all that a job writes, in the order in which it was read.
 #[derive(Debug)]
 pub struct Output {
-    log: spool::Writer,
+    log: spool::Bounded,
     secrets: Secrets,
     stdout: Masker,
     stderr: Masker,
@@ -21,7 +21,7 @@ pub struct Output {
 
 impl Output {
     /// Output into `log`; each new length of it is sent to `length`.
-    pub fn new(log: spool::Writer, secrets: Secrets, length: watch::Sender<u64>) -> Self {
+    pub fn new(log: spool::Bounded, secrets: Secrets, length: watch::Sender<u64>) -> Self {
         length.send_replace(log.length());
         Self {
             log,
@@ -33,14 +33,15 @@ impl Output {
         }
     }
 
-    /// Takes what one read of `stream` gave, best up to [`spool::FRAME`] bytes of it. An error
-    /// means that the log's disk refuses it: the job must end then.
+    /// Takes what one read of `stream` gave, best up to [`spool::FRAME`] bytes of it. What
+    /// there is no room for is dropped. An error means that the log's disk failed: the job must end
+    /// then.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
         self.masked.clear();
         match stream {
             Stream::Stdout => self.stdout.push(bytes, &mut self.masked),
             Stream::Stderr => self.stderr.push(bytes, &mut self.masked),
-            Stream::System => self.masked = self.secrets.mask(bytes),
+            Stream::System | Stream::Gap => self.masked = self.secrets.mask(bytes),
         }
         self.append(stream)
     }
@@ -54,8 +55,8 @@ impl Output {
     /// be written, also where something could not.
     pub(crate) fn close(mut self) -> (pipelines::outcome::LogEnd, io::Result<()>) {
         let flushed = self.flush();
-        let end = self.log.end();
-        (end, flushed.and(self.log.close().map(drop)))
+        let (end, closed) = self.log.close();
+        (end, flushed.and(closed))
     }
 
     fn flush(&mut self) -> io::Result<()> {

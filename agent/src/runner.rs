@@ -18,6 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use agent_core::lease::BootTime;
 use futures::FutureExt;
 use pipelines::order::{self, Order};
 use pipelines::outcome::{Artifact, LogEnd, Outcome, Progress, Verdict};
@@ -32,7 +33,7 @@ use crate::executor::{self, Context, Reason, Stopper, TimeLimit, docker};
 use crate::mask::{self, Secrets};
 use crate::output::Output;
 use crate::processes::Owned;
-use crate::{clock, spool};
+use crate::{clock, lease, spool};
 use handover::Handover;
 
 /// What a site or a test may change.
@@ -77,6 +78,10 @@ enum Unready {
     Secrets(#[from] mask::Error),
     #[error("cannot write the attempt's state: {0}; see the disk of the agent's state")]
     State(#[from] state::Error),
+    #[error("{0}; nothing of the job was started")]
+    Lease(#[from] lease::Over),
+    #[error("the agent told nothing of the job's lease: it is older than its runner, restart it")]
+    NoLease,
     #[error("cannot prepare the attempt: {0}; see the disk and the limits of the agent's host")]
     Io(#[from] io::Error),
 }
@@ -131,6 +136,17 @@ fn serve(dir: &Path, options: Options) -> Result<Exit, Error> {
     Ok(runtime.block_on(Runner::new(attempt, lock, options).run(&handover)))
 }
 
+impl Unready {
+    /// How an attempt ends of which nothing was started.
+    fn outcome(&self) -> Outcome {
+        let reason = self.to_string();
+        match self {
+            Unready::Lease(_) => Outcome::Lost { reason, may_run: false },
+            _ => Outcome::InfraError { reason },
+        }
+    }
+}
+
 impl Runner {
     fn new(attempt: Attempt, lock: Lock, options: Options) -> Self {
         Self {
@@ -148,10 +164,7 @@ impl Runner {
     async fn run(mut self, handover: &Handover) -> Exit {
         let (outcome, log, artifacts) = match self.prepare(handover) {
             Ok((order, context)) => self.carry_out(&order, context).await,
-            Err(error) => {
-                let outcome = Outcome::InfraError { reason: error.to_string() };
-                (outcome, spool::no_output(), None)
-            }
+            Err(error) => (error.outcome(), spool::no_output(), None),
         };
         let verdict = Verdict {
             outcome,
@@ -176,20 +189,24 @@ impl Runner {
     /// All up to the durable `started`; nothing of the job runs yet.
     fn prepare(&mut self, handover: &Handover) -> Result<(Order, Context), Unready> {
         let order = Order::from_bytes(&self.attempt.order()?)?;
+        let (renewals, acknowledged) = watch::channel(None);
+        let mut lease = leased(&order, handover, acknowledged)?;
         let mark = self.attempt.state()?.mark;
         let mut state = self.attempt.state_writer(&self.lock)?;
         let secrets = Secrets::new(&handover.mask)?;
-        let output =
-            Output::new(spool::Writer::open(&self.attempt.log())?, secrets, self.length.clone());
+        let quota = handover.log_quota.unwrap_or_default();
+        let root = self.attempt.dir().parent().unwrap_or(self.attempt.dir());
+        let log = spool::bounded(&self.attempt.log(), root, quota)?;
+        let output = Output::new(log, secrets, self.length.clone());
         let (stopper, stop) = Stopper::new();
         let control = control::Server::bind(self.attempt.dir())?;
         self.watch_signals(&stopper)?;
+        lease.base()?;
         self.start(&mut state)?;
-        self.server.spawn(control.serve(
-            self.progress.subscribe(),
-            self.length.subscribe(),
-            stopper.clone(),
-        ));
+        let asked = control::Asked { stopper: stopper.clone(), lease: renewals };
+        self.server.spawn(control.serve(self.progress.subscribe(), self.length.subscribe(), asked));
+        let expiry = stopper.clone();
+        self.helpers.spawn(async move { expiry.stop(Reason::Lease(lease.over().await)) });
         let (limit, clock) =
             TimeLimit::new(Duration::from_secs(order.job.timeout_s.into()), stopper);
         self.helpers.spawn(clock);
@@ -253,6 +270,19 @@ impl Runner {
             Err(error) => (incomplete(outcome, &error), log, artifacts),
         }
     }
+}
+
+/// The lease of an order, as it was handed over.
+fn leased(
+    order: &Order,
+    handover: &Handover,
+    acknowledged: lease::Acknowledged,
+) -> Result<lease::Watch, Unready> {
+    let Some(seconds) = order.job.on_lost.lease_s() else {
+        return Ok(lease::Watch::without(acknowledged));
+    };
+    let base = BootTime(handover.lease_base_us.ok_or(Unready::NoLease)?);
+    Ok(lease::Watch::new(base, seconds, acknowledged))
 }
 
 /// The panic's message went to stderr.

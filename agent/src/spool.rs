@@ -1,11 +1,22 @@
 //! An attempt's log on the agent's disk: frames of masked output, written by the runner and read
 //! for the upload while it grows. Offsets count bytes of output, not of the file.
 
+mod bounded;
+mod quota;
 mod reader;
 mod writer;
 
+use std::path::Path;
+
+pub use bounded::Bounded;
+pub use quota::{Full, Quota};
 pub use reader::{Batch, Error, Reader};
 pub use writer::{Writer, no_output};
 
 /// Most bytes of output in one frame.
 pub const FRAME: usize = 64 << 10;
+
+/// The log at `path` of an attempt under `root`, which grows as far as `quota` allows.
+pub fn bounded(path: &Path, root: &Path, quota: Quota) -> std::io::Result<Bounded> {
+    Ok(Bounded::new(Writer::open(path)?, quota::Room::new(quota, root)))
+}

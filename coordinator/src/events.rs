@@ -9,13 +9,12 @@
 mod derive;
 mod envelope;
 mod login;
+mod place;
 mod stream;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use coordinator_core::event::Wall;
@@ -25,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::derive::Deriver;
+use self::place::{Id, Position};
 use self::stream::{Link, Mark, Sent};
 use crate::config::{Config, Nats};
 use crate::driver;
@@ -68,15 +68,6 @@ struct Place {
     #[serde(flatten)]
     told: Position,
     stream: Mark,
-}
-
-/// A change's place in the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Position {
-    /// Its batch.
-    seq: Seq,
-    /// Its index in the batch.
-    index: u32,
 }
 
 /// Why events are not published now.
@@ -162,13 +153,13 @@ impl Publisher {
                 said = error;
             }
             self.see_what_waits().await;
-            sleep(pause.next()).await;
+            sleep(pause.take()).await;
         }
     }
 
     /// Publishes on one connection, until it fails.
     async fn publish(&mut self, pause: &mut Pause, said: &mut String) -> Result<Infallible, Error> {
-        let mut link = Link::open(&self.nats).await?;
+        let mut link = Box::pin(Link::open(&self.nats)).await?;
         let place = self.find_place(&link).await?;
         info!(stream = self.nats.stream, from = %place.told, "events are published");
         self.place = Some(place);
@@ -283,50 +274,6 @@ impl Publisher {
         match self.cursor.save(&place).await {
             Ok(()) => self.saved = Some(place),
             Err(error) => warn!(%error, "the cursor of events is not saved"),
-        }
-    }
-}
-
-/// The id of an event: its place in the journal, and when its batch was committed, in µs since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Id {
-    position: Position,
-    time: Wall,
-}
-
-impl Position {
-    /// Behind all of a batch.
-    fn end(seq: Seq) -> Position {
-        Position { seq, index: u32::MAX }
-    }
-
-    /// The last batch of which nothing comes after it.
-    fn whole(self) -> Seq {
-        if self == Position::end(self.seq) { self.seq } else { self.seq.previous() }
-    }
-
-    /// The id of the event there, of a batch of this time.
-    fn id(self, time: Wall) -> String {
-        format!("{}.{}.{}", self.seq, self.index, time.0)
-    }
-}
-
-impl FromStr for Id {
-    type Err = std::num::ParseIntError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut parts = text.splitn(3, '.');
-        let mut part = || parts.next().unwrap_or_default();
-        let seq = Seq(part().parse()?);
-        let position = Position { seq, index: part().parse()? };
-        Ok(Id { position, time: Wall(part().parse()?) })
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.index {
-            u32::MAX => write!(f, "{}", self.seq),
-            index => write!(f, "{}.{index}", self.seq),
         }
     }
 }

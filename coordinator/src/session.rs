@@ -2,6 +2,7 @@
 //!
 //! Invariant: who an agent is comes from its certificate alone, never from a message.
 
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,12 @@ use coordinator_core::actor::Actor;
 use coordinator_core::agent::{About, AgentKey, SessionId};
 use coordinator_core::event::{Answer, Ask, Event, ToAgent};
 use futures::{Stream, stream};
+use pipelines::label;
+use pipelines::name::{self, LabelName};
 use proto::v1::{self, agent_message, coordinator_message};
 use proto::{PROTOCOL, convert};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, info, info_span, warn};
@@ -99,7 +102,7 @@ impl v1::link_server::Link for Sessions {
             let message = v1::CoordinatorMessage { kind: Some(refused) };
             return Ok(Response::new(Box::pin(stream::once(async { Ok(message) }))));
         }
-        let (about, attempts) = read_hello(hello).map_err(invalid)?;
+        let (about, attempts) = read_hello(hello)?;
         let vouched = |(id, progress)| (id, self.contents.vouched(id, progress));
         let attempts = attempts.into_iter().map(vouched).collect();
         let (outbox, messages) = mpsc::channel(driver::OUTBOX);
@@ -113,17 +116,19 @@ impl v1::link_server::Link for Sessions {
         };
         let session = self.driver.connect(hello, outbox).await;
         let ended = CancellationToken::new();
+        let (heartbeats, heard) = watch::channel(0);
         let span = info_span!("session", %agent, session = session.0);
         let reader = Reader {
             driver: self.driver.clone(),
             contents: self.contents.clone(),
             agent,
             session,
+            heartbeats,
             ended: ended.clone(),
             close,
         };
         self.tasks.spawn(reader.run(inbound).instrument(span));
-        Ok(Response::new(Box::pin(outgoing(messages, ended))))
+        Ok(Response::new(Box::pin(outgoing(messages, heard, ended))))
     }
 
     async fn logs(
@@ -236,16 +241,32 @@ fn speaks(protocol: u32) -> Result<(), String> {
 
 type Held = Vec<(pipelines::id::AttemptId, pipelines::outcome::Progress)>;
 
-fn read_hello(hello: v1::Hello) -> Result<(About, Held), convert::Error> {
+fn read_hello(hello: v1::Hello) -> Result<(About, Held), Status> {
     let about = About {
-        instance: hello.instance.parse()?,
+        instance: hello
+            .instance
+            .parse()
+            .map_err(|error| invalid(convert::Error::Instance(error)))?,
         version: hello.version,
         boot_id: hello.boot_id,
         capacity: hello.capacity,
-        labels: std::collections::BTreeMap::new(),
+        labels: read_labels(hello.labels)?,
     };
-    let attempts = hello.attempts.iter().map(convert::progress).collect::<Result<_, _>>()?;
-    Ok((about, attempts))
+    let attempts = hello.attempts.iter().map(convert::progress).collect::<Result<_, _>>();
+    Ok((about, attempts.map_err(invalid)?))
+}
+
+fn read_labels(labels: HashMap<String, String>) -> Result<BTreeMap<LabelName, String>, Status> {
+    if labels.len() > label::MAX_COUNT {
+        let text = format!("an agent may have at most {} labels", label::MAX_COUNT);
+        return Err(Status::invalid_argument(text));
+    }
+    let checked = labels.into_iter().map(|(name, value)| {
+        let text = |error: String| Status::invalid_argument(format!("label '{name}': {error}"));
+        let value = label::check(&value).map_err(|error| text(error.to_string()))?;
+        Ok((name.parse().map_err(|error: name::Error| text(format!("its name {error}")))?, value))
+    });
+    checked.collect()
 }
 
 /// Reads a session's reports until it ends.
@@ -254,6 +275,8 @@ struct Reader {
     contents: Contents,
     agent: AgentKey,
     session: SessionId,
+    /// The number of the latest heartbeat, for its answer.
+    heartbeats: watch::Sender<u64>,
     /// The coordinator has ended the session.
     ended: CancellationToken,
     close: CancellationToken,
@@ -283,8 +306,16 @@ impl Reader {
                 Ok(None) => return "the agent hung up".to_owned(),
                 Err(status) => return status.message().to_owned(),
             };
-            let Some(agent_message::Kind::State(state)) = message.kind else {
-                return "the agent sent something that is no report".to_owned();
+            let state = match message.kind {
+                Some(agent_message::Kind::State(state)) => state,
+                Some(agent_message::Kind::Heartbeat(number)) => {
+                    // Whether anybody still answers is none of the reader's business.
+                    self.heartbeats.send_replace(number);
+                    continue;
+                }
+                Some(agent_message::Kind::Hello(_)) | None => {
+                    return "the agent sent something that is no report".to_owned();
+                }
             };
             match convert::progress(&state) {
                 Ok((attempt, progress)) => {
@@ -302,14 +333,15 @@ impl Reader {
 /// The stream down to the agent: ends when the driver drops its side or closes the session.
 fn outgoing(
     messages: mpsc::Receiver<Outgoing>,
+    heartbeats: watch::Receiver<u64>,
     ended: CancellationToken,
 ) -> impl Stream<Item = Result<v1::CoordinatorMessage, Status>> {
-    let ended = ended.drop_guard();
-    stream::unfold(Some((messages, ended)), |state| async {
-        let (mut messages, ended) = state?;
-        match messages.recv().await? {
-            Outgoing::Message(message) => Some((Ok(encode(message)), Some((messages, ended)))),
-            Outgoing::Close(reason) => {
+    let down = Down { messages, heartbeats, is_welcome: false, _ended: ended.drop_guard() };
+    stream::unfold(Some(down), |down| async {
+        let mut down = down?;
+        match down.next().await? {
+            Ok(kind) => Some((Ok(v1::CoordinatorMessage { kind: Some(kind) }), Some(down))),
+            Err(reason) => {
                 warn!(%reason, "session refused");
                 let kind = Some(coordinator_message::Kind::Refused(reason));
                 Some((Ok(v1::CoordinatorMessage { kind }), None))
@@ -318,12 +350,47 @@ fn outgoing(
     })
 }
 
-fn encode(message: ToAgent) -> v1::CoordinatorMessage {
+/// What goes down to an agent.
+///
+/// Invariant: a heartbeat is answered only while the core takes the session for connected, or
+/// leases would be renewed of which the coordinator counts the end already.
+struct Down {
+    messages: mpsc::Receiver<Outgoing>,
+    heartbeats: watch::Receiver<u64>,
+    /// The core has admitted the session.
+    is_welcome: bool,
+    _ended: DropGuard,
+}
+
+impl Down {
+    /// The next message, or why the session ends; none if it just ends.
+    async fn next(&mut self) -> Option<Result<coordinator_message::Kind, String>> {
+        let message = tokio::select! {
+            biased;
+            message = self.messages.recv() => message?,
+            // Without a sender the reader has ended, and no heartbeat comes any more.
+            Ok(()) = self.heartbeats.changed(), if self.is_welcome => {
+                let number = *self.heartbeats.borrow_and_update();
+                return Some(Ok(coordinator_message::Kind::Heartbeat(number)));
+            }
+        };
+        match message {
+            Outgoing::Message(message) => {
+                self.is_welcome |= matches!(message, ToAgent::Welcome);
+                Some(Ok(encode(message)))
+            }
+            Outgoing::Close(reason) => Some(Err(reason)),
+        }
+    }
+}
+
+fn encode(message: ToAgent) -> coordinator_message::Kind {
     use coordinator_message::Kind;
-    let kind = match message {
+    match message {
         ToAgent::Welcome => Kind::Welcome(v1::Welcome {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            heartbeats: true,
         }),
         ToAgent::Order(order) => Kind::Order(v1::Order {
             attempt: order.attempt.to_string(),
@@ -335,8 +402,7 @@ fn encode(message: ToAgent) -> v1::CoordinatorMessage {
             Kind::Acknowledge(v1::Acknowledge { attempt: attempt.to_string() })
         }
         ToAgent::Forget(attempt) => Kind::Forget(v1::Forget { attempt: attempt.to_string() }),
-    };
-    v1::CoordinatorMessage { kind: Some(kind) }
+    }
 }
 
 fn invalid(error: impl std::fmt::Display) -> Status {

@@ -312,7 +312,7 @@ impl Teller {
                 None
             }
             Answer::Failed(why) => {
-                let pause = repository.pause.next();
+                let pause = repository.pause.take();
                 warn!(%run, %forge, repository = %name, why, ?pause, "the status waits");
                 repository.not_before = Instant::now() + pause;
                 Some(waiting)

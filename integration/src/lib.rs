@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use agent::executor::docker::{Address, image};
 use garrison::site::{OPEN_POLICY, Site};
 use tempfile::TempDir;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 /// The `garrison` binary beside the test's own.
 ///
@@ -153,6 +154,43 @@ impl World {
         }
         text
     }
+}
+
+/// Ends the process that runs `garrison runner DIR`, and nothing else.
+///
+/// # Panics
+/// If there is none.
+pub fn kill_runner(dir: &Path) {
+    let wanted = format!("runner\0{}\0", dir.display());
+    let runner =
+        std::fs::read_dir("/proc").expect("/proc is there").flatten().find_map(|process| {
+            let command = std::fs::read(process.path().join("cmdline")).ok()?;
+            let pid: i32 = process.file_name().to_string_lossy().parse().ok()?;
+            String::from_utf8_lossy(&command).ends_with(&wanted).then_some(pid)
+        });
+    let pid = nix::unistd::Pid::from_raw(runner.expect("the runner lives"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it can be ended");
+}
+
+/// A channel to a site's coordinator with the identity of one of its agents, or with none.
+///
+/// # Panics
+/// If there is no such agent, or no connection.
+pub async fn channel(world: &World, agent: Option<(&str, &str)>) -> Channel {
+    let own = agent.unwrap_or(("fra", "mgmt01"));
+    let folder = world.site.agent_dir(own.0, own.1);
+    let read = |file: &str| {
+        let path = folder.join("state/identity").join(file);
+        std::fs::read_to_string(path).expect("an identity")
+    };
+    let config = std::fs::read_to_string(folder.join("agent.toml")).expect("a configuration");
+    let url = config.split('"').nth(1).expect("an address").to_owned();
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read("ca.pem")));
+    if agent.is_some() {
+        tls = tls.identity(Identity::from_pem(read("agent.pem"), read("agent.key")));
+    }
+    let endpoint = Endpoint::from_shared(url).expect("an address").tls_config(tls);
+    endpoint.expect("certificates that fit").connect().await.expect("a coordinator")
 }
 
 /// What a command said.

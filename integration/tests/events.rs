@@ -365,7 +365,10 @@ fn a_stream_that_does_not_fit_is_left_alone_and_told() {
 
 #[test]
 fn each_login_gets_in_and_a_wrong_one_is_told_without_its_secret() {
-    let user = "authorization: { users: [{ user: ada, password: hunter2 }] }";
+    let user = "authorization: { users: [{ user: ada, password: hunter2, permissions: {
+        publish: ['garrison.>', '$JS.API.STREAM.INFO.GARRISON', '$JS.API.STREAM.CREATE.GARRISON',
+                  '$JS.API.STREAM.MSG.GET.GARRISON'],
+        subscribe: '_INBOX.>' } }] }";
     let options = ConnectOptions::with_user_and_password("ada".to_owned(), "hunter2".to_owned());
     let mut story = Story::with(&["fra"], &short("fra"), user, options);
     let file = story.world.dir.path().join("nats-secret");

@@ -27,7 +27,7 @@ fn said(dir: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn job<'a>(run: &'a Value, index: usize) -> &'a Value {
+fn job(run: &Value, index: usize) -> &Value {
     &run["jobs"][index]
 }
 

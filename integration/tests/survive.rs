@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use integration::{World, image, ok};
+use integration::{World, image, kill_runner, ok};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

@@ -2,17 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use garrison::site::{OPEN_POLICY, wait};
-use integration::{Said, World, ok, program};
+use integration::{Said, World, channel, ok, program};
 use proto::v1::agent_message::Kind as Up;
 use proto::v1::coordinator_message::Kind as Down;
 use proto::v1::link_client::LinkClient;
 use proto::v1::{AgentMessage, AttemptState, Hello, LogMessage, attempt_state};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 const PIPELINE: &str = "on: { manual: {} }\npartitions: [fra]\njobs:\n  wait:\n    process: {}\n    \
                         run: sleep 600\n";
@@ -73,20 +73,6 @@ fn a_partition_that_is_not_configured_admits_nobody() {
     );
 }
 
-/// A channel to a site's coordinator with the identity of one of its agents, or with none.
-async fn channel(world: &World, agent: Option<(&str, &str)>) -> Channel {
-    let own = agent.unwrap_or(("fra", "mgmt01"));
-    let folder = world.site.agent_dir(own.0, own.1);
-    let read = |file: &str| fs::read_to_string(folder.join("state/identity").join(file)).unwrap();
-    let config = fs::read_to_string(folder.join("agent.toml")).unwrap();
-    let url = config.split('"').nth(1).unwrap().to_owned();
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read("ca.pem")));
-    if agent.is_some() {
-        tls = tls.identity(Identity::from_pem(read("agent.pem"), read("agent.key")));
-    }
-    Endpoint::from_shared(url).unwrap().tls_config(tls).unwrap().connect().await.unwrap()
-}
-
 fn hello(protocol: u32) -> AgentMessage {
     let hello = Hello {
         protocol,
@@ -95,6 +81,7 @@ fn hello(protocol: u32) -> AgentMessage {
         boot_id: "test".into(),
         capacity: 1,
         attempts: vec![],
+        labels: Default::default(),
     };
     AgentMessage { kind: Some(Up::Hello(hello)) }
 }
@@ -138,6 +125,71 @@ async fn a_second_session_of_one_certificate_is_refused() {
         panic!("it was not refused");
     };
     assert!(reason.contains("two hosts must not share one certificate"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_answered_in_a_session_and_never_in_one_that_is_refused() {
+    provider();
+    let mut world = World::start(&["fra"], PIPELINE);
+    ok(world.site.stop_agent("fra", "mgmt01"));
+    ok(wait("the agent to be away", || {
+        let agents = world.garrison(&["agents", "list", "-o", "json"]).json();
+        (agents[0]["status"] == "away").then_some(())
+    }));
+    let heartbeat = |number| AgentMessage { kind: Some(Up::Heartbeat(number)) };
+    let open = async || {
+        let mut client = LinkClient::new(channel(&world, Some(("fra", "mgmt01"))).await);
+        let (sender, messages) = tokio::sync::mpsc::channel(4);
+        sender.send(hello(1)).await.unwrap();
+        sender.send(heartbeat(7)).await.unwrap();
+        let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
+        (client.control(messages).await.unwrap().into_inner(), sender)
+    };
+    let (mut down, sender) = open().await;
+    let Some(Down::Welcome(welcome)) = down.message().await.unwrap().unwrap().kind else {
+        panic!("it was not welcomed");
+    };
+    assert!(welcome.heartbeats);
+    assert_eq!(down.message().await.unwrap().unwrap().kind, Some(Down::Heartbeat(7)));
+
+    let (mut second, _sender) = open().await;
+    let mut heard = Vec::new();
+    while let Ok(Some(message)) = second.message().await {
+        heard.extend(message.kind);
+    }
+    assert!(matches!(heard[..], [Down::Refused(_)]), "{heard:?}");
+
+    sender.send(heartbeat(8)).await.unwrap();
+    assert_eq!(down.message().await.unwrap().unwrap().kind, Some(Down::Heartbeat(8)));
+    let said = world.garrison(&["agents", "revoke", "fra/mgmt01"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    // The session may end before this can be sent.
+    drop(sender.send(heartbeat(9)).await);
+    let mut heard = Vec::new();
+    while let Ok(Some(message)) = down.message().await {
+        heard.extend(message.kind);
+    }
+    assert!(matches!(heard[..], [Down::Refused(_)]), "{heard:?}");
+}
+
+#[tokio::test]
+async fn an_agent_with_impossible_labels_is_refused_in_words() {
+    provider();
+    let mut world = World::start(&["fra"], PIPELINE);
+    ok(world.site.stop_agent("fra", "mgmt01"));
+    let many: HashMap<_, _> = (0..33).map(|it| (format!("l{it}"), "x".to_owned())).collect();
+    for (labels, words) in [
+        (many, "at most 32 labels"),
+        ([("site".to_owned(), "a b".to_owned())].into(), "label 'site': it holds something else"),
+        ([("Site".to_owned(), "a".to_owned())].into(), "label 'Site': its name may hold only a-z"),
+    ] {
+        let mut client = LinkClient::new(channel(&world, Some(("fra", "mgmt01"))).await);
+        let Some(Up::Hello(hello)) = hello(1).kind else { unreachable!() };
+        let hello = Up::Hello(Hello { labels, ..hello });
+        let messages = tokio_stream::once(AgentMessage { kind: Some(hello) });
+        let status = client.control(messages).await.unwrap_err();
+        assert!(status.message().contains(words), "{status}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,9 @@
 /// Longest value, in bytes.
 pub const MAX_LEN: usize = 63;
 
+/// Most labels of an agent.
+pub const MAX_COUNT: usize = 32;
+
 /// Why a text is no label's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

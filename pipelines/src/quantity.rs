@@ -1,20 +1,28 @@
 //! Durations, sizes and CPU shares as people write them.
 
+use std::fmt;
+
 use crate::limits;
 
 /// Why a text is no quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
+    /// A number alone.
     #[error("it has no unit")]
     NoUnit,
+    /// Something that is neither number nor unit.
     #[error("it is not made of whole numbers and known units")]
     Malformed,
+    /// A share that is no number.
     #[error("it is not a number with at most three decimals")]
     NotDecimal,
+    /// Units in another order, or one twice.
     #[error("its parts do not stand from the largest unit to the smallest, each once")]
     Order,
+    /// Below what is allowed.
     #[error("it is too small")]
     TooSmall,
+    /// Above what is allowed.
     #[error("it is too large")]
     TooLarge,
 }
@@ -33,12 +41,14 @@ pub(crate) const CPUS_HELP: &str =
 
 /// The engine refuses containers with less memory.
 const MEMORY_MIN: u64 = 6 << 20;
-const MEMORY_MAX: u64 = 1 << 46;
+const SIZE_MAX: u64 = 1 << 46;
 const MILLICPUS: std::ops::RangeInclusive<u32> = 10..=1_024_000;
+
+/// Units of durations, in seconds.
+const UNITS: [(&str, u32); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
 /// Seconds of a time limit such as `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<u32, Error> {
-    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
     let mut units = UNITS.iter();
     let mut seconds: u64 = 0;
     let mut rest = text;
@@ -53,7 +63,7 @@ pub(crate) fn duration(text: &str) -> Result<u32, Error> {
             return Err(Error::Malformed);
         }
         let (_, factor) = units.find(|(known, _)| *known == unit).ok_or(Error::Order)?;
-        seconds = seconds.saturating_add(number.saturating_mul(*factor));
+        seconds = seconds.saturating_add(number.saturating_mul((*factor).into()));
         rest = next;
     }
     match u32::try_from(seconds) {
@@ -65,7 +75,7 @@ pub(crate) fn duration(text: &str) -> Result<u32, Error> {
 }
 
 /// Bytes of a size such as `512MiB`.
-pub(crate) fn memory(text: &str) -> Result<u64, Error> {
+pub fn size(text: &str) -> Result<u64, Error> {
     let (number, unit) = leading_number(text)?;
     let factor = match unit {
         "" => return Err(Error::NoUnit),
@@ -75,9 +85,36 @@ pub(crate) fn memory(text: &str) -> Result<u64, Error> {
         _ => return Err(Error::Malformed),
     };
     match number.saturating_mul(factor) {
-        bytes if bytes < MEMORY_MIN => Err(Error::TooSmall),
-        bytes if bytes > MEMORY_MAX => Err(Error::TooLarge),
+        bytes if bytes > SIZE_MAX => Err(Error::TooLarge),
         bytes => Ok(bytes),
+    }
+}
+
+/// [`size`] of a container's memory.
+pub(crate) fn memory(text: &str) -> Result<u64, Error> {
+    match size(text)? {
+        bytes if bytes < MEMORY_MIN => Err(Error::TooSmall),
+        bytes => Ok(bytes),
+    }
+}
+
+/// A duration as people write it, such as `1h30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds(pub u32);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0s");
+        }
+        let mut rest = self.0;
+        for (unit, factor) in UNITS {
+            if rest >= factor {
+                write!(f, "{}{unit}", rest / factor)?;
+            }
+            rest %= factor;
+        }
+        Ok(())
     }
 }
 
@@ -118,6 +155,7 @@ mod tests {
             [("90s", 90), ("30m", 1_800), ("1h30m", 5_400), ("2d", 172_800), ("30d", 2_592_000)];
         for (text, seconds) in good {
             assert_eq!(duration(text), Ok(seconds), "{text}");
+            assert_eq!(duration(&Seconds(seconds).to_string()), Ok(seconds), "{text}");
         }
         let bad = [
             ("", Error::Malformed),

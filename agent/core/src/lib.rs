@@ -7,6 +7,8 @@
 //! Invariant: no clock, no randomness, no I/O. An order is stored before anything starts, and an
 //! order for a known attempt is answered from what is known, never started twice.
 
+pub mod lease;
+
 use std::collections::BTreeMap;
 
 use pipelines::id::AttemptId;

@@ -25,6 +25,9 @@ pub enum Record {
         at_us: u64,
         /// Stands in the environment of the attempt's processes as `GARRISON_MARK`.
         mark: Uuid,
+        /// From when a lease would count; none before the coordinator acknowledged anything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lease: Option<LeaseBase>,
     },
     /// The job's program may have been started from here on.
     Started {
@@ -43,6 +46,15 @@ pub enum Record {
         /// How.
         verdict: Verdict,
     },
+}
+
+/// From when an attempt's lease counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseBase {
+    /// See [`crate::clock::boot_id`].
+    pub boot_id: String,
+    /// µs of that boot; see [`crate::clock::boot_time`].
+    pub at_us: u64,
 }
 
 /// What an executor needs to end a job whose runner died.
@@ -84,6 +96,8 @@ pub struct State {
     pub accepted_us: u64,
     /// See [`Record::Accepted`].
     pub mark: Uuid,
+    /// See [`Record::Accepted`].
+    pub lease: Option<LeaseBase>,
     /// None as long as provably nothing was started.
     pub started: Option<Started>,
     /// In the order in which they were noted.
@@ -134,11 +148,13 @@ impl State {
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path)?;
         let mut records = framing::records(&bytes).map(decode);
-        let Some(Record::Accepted { at_us: accepted_us, mark }) = records.next().transpose()?
+        let Some(Record::Accepted { at_us: accepted_us, mark, lease }) =
+            records.next().transpose()?
         else {
             return Err(Error::NotAccepted);
         };
-        let mut state = Self { accepted_us, mark, started: None, notes: Vec::new(), verdict: None };
+        let (started, notes, verdict) = (None, Vec::new(), None);
+        let mut state = Self { accepted_us, mark, lease, started, notes, verdict };
         for record in records {
             state.apply(record?);
         }
@@ -230,7 +246,7 @@ mod tests {
     use super::*;
 
     fn accepted() -> Record {
-        Record::Accepted { at_us: 5, mark: Uuid::from_u128(7) }
+        Record::Accepted { at_us: 5, mark: Uuid::from_u128(7), lease: None }
     }
 
     fn finished(outcome: Outcome) -> Record {
@@ -246,6 +262,14 @@ mod tests {
             (
                 r#"{"version":1,"kind":"accepted","at_us":5,"mark":"00000000-0000-0000-0000-000000000007"}"#,
                 accepted(),
+            ),
+            (
+                r#"{"version":1,"kind":"accepted","at_us":5,"mark":"00000000-0000-0000-0000-000000000007","lease":{"boot_id":"b","at_us":3}}"#,
+                Record::Accepted {
+                    at_us: 5,
+                    mark: Uuid::from_u128(7),
+                    lease: Some(LeaseBase { boot_id: "b".into(), at_us: 3 }),
+                },
             ),
             (
                 r#"{"version":1,"kind":"started","at_us":6,"boot_id":"b"}"#,

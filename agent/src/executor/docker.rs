@@ -116,8 +116,8 @@ fn outcome(
         | (Ok(Ending::Stopped { reason, .. }), Ok(())) => reason.outcome(),
         (Ok(Ending::Stopped { reason, ended: false }), Err(left)) => unconfirmed(reason, &left),
         // Nobody can say how it ended.
-        (Err(error @ Error::Vanished(_)), _) => {
-            Outcome::Lost { reason: error.to_string(), may_run: false }
+        (Err(error @ Error::Vanished(_)), removed) => {
+            Outcome::Lost { reason: error.to_string(), may_run: removed.is_err() }
         }
         (Err(error), Ok(())) => infra(error),
         (Err(error), Err(left)) => Outcome::Lost {

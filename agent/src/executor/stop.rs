@@ -7,6 +7,8 @@ use pipelines::outcome::Outcome;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::lease::Over;
+
 /// Why a job is to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -16,6 +18,8 @@ pub enum Reason {
     TimeLimit,
     /// The runner itself was told to end, as when the host shuts down.
     Terminated,
+    /// The attempt's lease has ended.
+    Lease(Over),
 }
 
 /// Requests the end of one job; the first reason stands.
@@ -98,17 +102,22 @@ impl Reason {
                          the job was ended with it"
                     .into(),
             },
+            Reason::Lease(over) => Outcome::Lost {
+                reason: format!("{over}, and the job was ended for that, as its `lost_after` says"),
+                may_run: false,
+            },
         }
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Reason::Cancel => "cancelled",
-            Reason::TimeLimit => "time limit passed",
-            Reason::Terminated => "runner told to end",
-        })
+        match self {
+            Reason::Cancel => f.write_str("cancelled"),
+            Reason::TimeLimit => f.write_str("time limit passed"),
+            Reason::Terminated => f.write_str("runner told to end"),
+            Reason::Lease(over) => over.fmt(f),
+        }
     }
 }
 

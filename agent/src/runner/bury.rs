@@ -45,6 +45,14 @@ pub enum Error {
     Boot(std::io::Error),
 }
 
+/// What became of what a dead runner left.
+struct Left {
+    /// Why the attempt is lost.
+    reason: String,
+    /// Whether something of it may still run.
+    may_run: bool,
+}
+
 /// Ends what is left of `attempt` ([`attempt::Condition::Dead`]), closes its log, and writes the
 /// verdict `lost`; durable when it returns. One that has a verdict keeps it. Takes seconds if
 /// processes resist.
@@ -61,7 +69,9 @@ pub async fn bury_with(attempt: &Attempt, address: &Address) -> Result<Verdict, 
         return Ok(verdict);
     }
     let Some(started) = &state.started else { return Err(attempt::Error::Unstarted(id).into()) };
-    let mut reason = end_left_overs(attempt, &state, started, address).await?;
+    let Left { mut reason, may_run } = end_left_overs(attempt, &state, started, address).await?;
+    let is_remote = state.notes.iter().any(|note| matches!(note, Note::RemoteGroup { .. }));
+    let may_run = may_run || is_remote;
     if let Some(remote) = remote(attempt, &state) {
         reason = format!("{reason}; {remote}");
     }
@@ -76,31 +86,32 @@ pub async fn bury_with(attempt: &Attempt, address: &Address) -> Result<Verdict, 
     .await
     .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
     .map_err(|source| Error::Log { id, source })?;
-    Ok(attempt.finish(&lock, log, Some(started.at_us), Outcome::Lost { reason, may_run: false })?)
+    Ok(attempt.finish(&lock, log, Some(started.at_us), Outcome::Lost { reason, may_run })?)
 }
 
-/// Ends what still runs of the job; says why it is lost.
+/// Ends what still runs of the job on this host; says why it is lost.
 async fn end_left_overs(
     attempt: &Attempt,
     state: &State,
     started: &Started,
     address: &Address,
-) -> Result<String, Error> {
+) -> Result<Left, Error> {
+    let over = |reason: String| Left { reason, may_run: false };
     if clock::boot_id().map_err(Error::Boot)? != started.boot_id {
-        return Ok("host rebooted while the job ran".into());
+        return Ok(over("host rebooted while the job ran".into()));
     }
     if ran_in_container(attempt, state)? {
         let ended = docker::end(address, state.mark, &containers(state), PATIENCE).await;
         match ended.map_err(|source| Error::Container { id: attempt.id(), source })? {
-            0 => return Ok("runner died; no container of the job was left".into()),
-            _ => return Ok("runner died; the job's container was ended".into()),
+            0 => return Ok(over("runner died; no container of the job was left".into())),
+            _ => return Ok(over("runner died; the job's container was ended".into())),
         }
     }
     Ok(match left_overs(state).end(PATIENCE).await {
-        Ok(0) => "runner died; no process of the job was left".into(),
-        Ok(count) => format!("runner died; {count} processes of the job were ended"),
+        Ok(0) => over("runner died; no process of the job was left".into()),
+        Ok(count) => over(format!("runner died; {count} processes of the job were ended")),
         Err(error @ (processes::Error::StillAlive(_) | processes::Error::Proc(_))) => {
-            format!("runner died; of the job, {error}")
+            Left { reason: format!("runner died; of the job, {error}"), may_run: true }
         }
     })
 }

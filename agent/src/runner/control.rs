@@ -2,7 +2,9 @@
 //!
 //! The runner says `{"version":1}` first, then `{"state":…}` (see [`Progress`]) and `{"log":LENGTH}`
 //! with the log's bytes of output, each again when it has changed, and closes behind the final
-//! state. The agent may say `{"cancel":true}`. Either side ignores lines that it does not know.
+//! state. The agent may say `{"cancel":true}`, and to a runner of version 2 or later
+//! `{"lease":BASE}`: from when the attempt's lease counts, in µs of the host's boot. Either side
+//! ignores lines that it does not know.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,6 +12,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_core::lease::BootTime;
 use pipelines::outcome::Progress;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -22,7 +25,10 @@ use tokio::time::timeout;
 use crate::executor::{Reason, Stopper};
 
 /// The version of this protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// From this version on runners know leases.
+const LEASES: u32 = 2;
 
 /// At most this often the log's length is told to each listener.
 const COALESCE: Duration = Duration::from_millis(5);
@@ -54,6 +60,17 @@ pub enum Report {
 pub enum Request {
     /// End the job; `false` means nothing.
     Cancel(bool),
+    /// The lease counts from here on: µs of the host's boot.
+    Lease(u64),
+}
+
+/// Where requests go.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Ends the job.
+    pub(crate) stopper: Stopper,
+    /// From when the lease counts.
+    pub(crate) lease: watch::Sender<Option<BootTime>>,
 }
 
 /// The socket, bound.
@@ -77,7 +94,7 @@ impl Server {
         self,
         progress: watch::Receiver<Progress>,
         length: watch::Receiver<u64>,
-        stopper: Stopper,
+        asked: Asked,
     ) {
         let mut listeners = JoinSet::new();
         let mut over = progress.clone();
@@ -85,7 +102,7 @@ impl Server {
             tokio::select! {
                 accepted = self.0.accept(), if listeners.len() < LISTENERS => {
                     let Ok((stream, _)) = accepted else { continue };
-                    listeners.spawn(serve_one(stream, progress.clone(), length.clone(), stopper.clone()));
+                    listeners.spawn(serve_one(stream, progress.clone(), length.clone(), asked.clone()));
                 }
                 Some(_) = listeners.join_next() => {}
                 _ = over.wait_for(is_over) => break,
@@ -104,17 +121,17 @@ async fn serve_one(
     stream: UnixStream,
     progress: watch::Receiver<Progress>,
     length: watch::Receiver<u64>,
-    stopper: Stopper,
+    asked: Asked,
 ) {
     let (read, write) = stream.into_split();
     // An error means that the other side is gone, which is its own affair.
     tokio::select! {
-        _ = listen(read, &stopper) => {}
+        _ = listen(read, &asked) => {}
         _ = report(write, progress, length) => {}
     }
 }
 
-async fn listen(read: OwnedReadHalf, stopper: &Stopper) -> io::Result<()> {
+async fn listen(read: OwnedReadHalf, asked: &Asked) -> io::Result<()> {
     let mut read = BufReader::new(read);
     let mut line = Vec::new();
     loop {
@@ -122,8 +139,10 @@ async fn listen(read: OwnedReadHalf, stopper: &Stopper) -> io::Result<()> {
         if (&mut read).take(REQUEST).read_until(b'\n', &mut line).await? == 0 {
             return Ok(());
         }
-        if let Ok(Request::Cancel(true)) = serde_json::from_slice(&line) {
-            stopper.stop(Reason::Cancel);
+        match serde_json::from_slice(&line) {
+            Ok(Request::Cancel(true)) => asked.stopper.stop(Reason::Cancel),
+            Ok(Request::Lease(base)) => drop(asked.lease.send_replace(Some(BootTime(base)))),
+            Ok(Request::Cancel(false)) | Err(_) => {}
         }
     }
 }
@@ -202,6 +221,8 @@ pub(crate) struct Connection {
     write: OwnedWriteHalf,
     line: Vec<u8>,
     cancelled: bool,
+    /// Of the runner; none before it said so.
+    version: Option<u32>,
 }
 
 impl Connection {
@@ -209,7 +230,8 @@ impl Connection {
     pub(crate) async fn open(dir: &Path) -> io::Result<Self> {
         let (_open, path) = short_path(dir)?;
         let (read, write) = UnixStream::connect(path).await?.into_split();
-        Ok(Self { read: BufReader::new(read), write, line: Vec::new(), cancelled: false })
+        let (read, line) = (BufReader::new(read), Vec::new());
+        Ok(Self { read, write, line, cancelled: false, version: None })
     }
 
     /// Asks for a cancel, once.
@@ -222,6 +244,26 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether the runner is known to understand leases.
+    pub(crate) fn knows_leases(&self) -> bool {
+        self.version.is_some_and(|version| version >= LEASES)
+    }
+
+    /// Tells from when the lease counts. A runner that is stopped and takes nothing hears a later
+    /// one.
+    ///
+    /// # Errors
+    /// The connection is of no use any more.
+    pub(crate) fn renew(&self, base: BootTime) -> io::Result<()> {
+        let line = line(&Request::Lease(base.0));
+        match self.write.try_write(&line) {
+            Ok(written) if written == line.len() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The next report; none once the runner has closed. May be dropped and called again.
     pub(crate) async fn next(&mut self) -> Option<Report> {
         loop {
@@ -232,6 +274,9 @@ impl Connection {
             }
             let report = serde_json::from_slice(&self.line);
             self.line.clear();
+            if let Ok(Report::Version(version)) = report {
+                self.version = Some(version);
+            }
             if let Ok(report) = report {
                 return Some(report);
             }
@@ -256,6 +301,27 @@ mod tests {
             assert_eq!(String::from_utf8(line(&report)).unwrap(), format!("{json}\n"));
         }
         assert_eq!(line(&Request::Cancel(true)), b"{\"cancel\":true}\n");
+    }
+
+    #[test]
+    fn messages_of_version_2_are_read_and_written() {
+        assert_eq!(line(&Request::Lease(7)), b"{\"lease\":7}\n");
+        assert_eq!(serde_json::from_str::<Request>(r#"{"lease":7}"#).unwrap(), Request::Lease(7));
+    }
+
+    #[tokio::test]
+    async fn only_a_runner_that_knows_leases_hears_of_them() {
+        for (version, knows) in [(1, false), (2, true), (3, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let server = Server::bind(dir.path()).unwrap();
+            let (connection, accepted) =
+                tokio::join!(Connection::open(dir.path()), server.0.accept());
+            let (mut connection, (mut runner, _)) = (connection.unwrap(), accepted.unwrap());
+            assert!(!connection.knows_leases());
+            runner.write_all(&line(&Report::Version(version))).await.unwrap();
+            assert_eq!(connection.next().await, Some(Report::Version(version)));
+            assert_eq!(connection.knows_leases(), knows, "{version}");
+        }
     }
 
     #[tokio::test]

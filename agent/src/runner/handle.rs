@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use agent_core::lease::BootTime;
 use pipelines::outcome::{Progress, Verdict};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::control::{Connection, Report};
 use super::handover::Handover;
 use crate::attempt::{Attempt, Condition};
+use crate::lease::Acknowledged;
 
 /// Between two tries to reach a runner that is just starting or ending.
 const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
@@ -36,6 +39,8 @@ pub struct Handle {
     /// None for a runner that another agent process started.
     child: Option<Child>,
     connection: Option<Connection>,
+    /// What renews the attempt's lease; none without one.
+    renewals: Option<Acknowledged>,
     cancel: bool,
     started: bool,
     length: u64,
@@ -116,11 +121,18 @@ impl Handle {
             attempt: attempt.clone(),
             child: None,
             connection: None,
+            renewals: None,
             cancel: false,
             started: false,
             length: 0,
             over: false,
         }
+    }
+
+    /// The same, which tells the runner when the attempt's lease is renewed, if it has one.
+    #[must_use]
+    pub fn with_renewals(self, renewals: Option<Acknowledged>) -> Self {
+        Self { renewals, ..self }
     }
 
     /// Its attempt.
@@ -165,9 +177,23 @@ impl Handle {
             // If it cannot be written, the next read tells.
             let _ = connection.cancel().await;
         }
-        let report = connection.next().await;
-        if report.is_none() {
-            self.connection = None;
+        let report = loop {
+            tokio::select! {
+                report = connection.next() => break report,
+                base = renewed(&mut self.renewals), if connection.knows_leases() => {
+                    if connection.renew(base).is_err() {
+                        break None;
+                    }
+                }
+            }
+        };
+        match report {
+            // Whatever an earlier connection was told of, this one has not heard.
+            Some(Report::Version(_)) => {
+                self.renewals.iter_mut().for_each(watch::Receiver::mark_changed);
+            }
+            Some(_) => {}
+            None => self.connection = None,
         }
         report
     }
@@ -227,6 +253,18 @@ impl Handle {
             }
         }
     }
+}
+
+/// The next renewal; never without a lease.
+async fn renewed(renewals: &mut Option<Acknowledged>) -> BootTime {
+    if let Some(renewals) = renewals {
+        while renewals.changed().await.is_ok() {
+            if let Some(base) = *renewals.borrow_and_update() {
+                return base;
+            }
+        }
+    }
+    pending().await
 }
 
 /// The end of a runner that this process started; never of another.

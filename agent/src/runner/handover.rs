@@ -4,7 +4,10 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use agent_core::lease::BootTime;
 use serde::{Deserialize, Serialize};
+
+use crate::spool::Quota;
 
 /// The version of [`Handover`] that this build writes.
 pub const VERSION: u32 = 1;
@@ -22,6 +25,12 @@ pub struct Handover {
     /// Paths of private keys that log in to devices.
     #[serde(default)]
     pub ssh_keys: Vec<PathBuf>,
+    /// From when the attempt's lease counts: µs of the host's boot; none without a lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_base_us: Option<u64>,
+    /// How much output may be kept; the usual if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_quota: Option<Quota>,
 }
 
 /// Why a runner did not start: it was not given all that it needs.
@@ -42,13 +51,25 @@ pub enum Error {
 impl Handover {
     /// A handover that asks to mask `mask`.
     pub fn new(mask: Vec<String>) -> Self {
-        Self { version: VERSION, mask, ssh_keys: Vec::new() }
+        Self { version: VERSION, mask, ssh_keys: Vec::new(), lease_base_us: None, log_quota: None }
     }
 
     /// The same with keys for devices.
     #[must_use]
     pub fn with_ssh_keys(self, ssh_keys: Vec<PathBuf>) -> Self {
         Self { ssh_keys, ..self }
+    }
+
+    /// The same for an attempt whose lease counts from `base`, if it has one.
+    #[must_use]
+    pub fn with_lease(self, base: Option<BootTime>) -> Self {
+        Self { lease_base_us: base.map(|base| base.0), ..self }
+    }
+
+    /// The same with a quota of output.
+    #[must_use]
+    pub fn with_log_quota(self, quota: Quota) -> Self {
+        Self { log_quota: Some(quota), ..self }
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -71,8 +92,8 @@ impl fmt::Debug for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Handover {{ version: {}, ssh_keys: {:?}, mask: … }}",
-            self.version, self.ssh_keys
+            "Handover {{ version: {}, ssh_keys: {:?}, lease_base_us: {:?}, mask: … }}",
+            self.version, self.ssh_keys, self.lease_base_us
         )
     }
 }

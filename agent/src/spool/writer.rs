@@ -5,12 +5,20 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use pipelines::outcome::LogEnd;
 use proto::log::{self, Frame, Stream};
 use sha2::{Digest, Sha256};
 
 use super::{FRAME, Reader};
 use crate::clock;
+
+/// Bytes that are reserved on the disk at once.
+const STEP: u64 = 1 << 20;
+
+/// More than the mark of a gap and what a frame adds to its output.
+const MARGIN: u64 = 4 << 10;
 
 /// Bytes read at once when a log is opened again.
 const CHUNK: usize = 1 << 20;
@@ -21,6 +29,8 @@ pub struct Writer {
     file: File,
     /// Bytes of the file.
     size: u64,
+    /// Bytes of the file that the disk is known to have room for.
+    reserved: u64,
     /// Bytes of output.
     length: u64,
     hash: Sha256,
@@ -32,7 +42,8 @@ impl Writer {
     /// is removed.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        let mut writer = Self { file, size: 0, length: 0, hash: Sha256::new(), record: Vec::new() };
+        let (hash, record) = (Sha256::new(), Vec::new());
+        let mut writer = Self { file, size: 0, reserved: 0, length: 0, hash, record };
         if writer.file.metadata()?.len() > 0 {
             writer.catch_up(path)?;
         }
@@ -42,17 +53,37 @@ impl Writer {
     /// Appends `data` as one frame, or several if it is longer than [`FRAME`]. After an error the
     /// log ends with its last whole frame.
     pub fn append(&mut self, stream: Stream, data: &[u8]) -> io::Result<()> {
-        for part in data.chunks(FRAME) {
-            self.append_frame(&Frame {
-                offset: self.length,
-                time_us: clock::wall_us(),
-                stream: stream.into(),
-                device: String::new(),
-                step: 0,
-                data: prost::bytes::Bytes::copy_from_slice(part),
-            })?;
+        data.chunks(FRAME).try_for_each(|part| self.append_part(stream, part, 0))
+    }
+
+    /// Marks that `dropped` bytes of output are missing here, for people by `line`.
+    pub(super) fn append_gap(&mut self, line: &[u8], dropped: u64) -> io::Result<()> {
+        self.append_part(Stream::Gap, line, dropped)
+    }
+
+    /// Sees to it that `more` bytes of output fit on the disk and something like the mark of a gap
+    /// behind them.
+    pub(super) fn reserve(&mut self, more: u64) -> Result<(), ()> {
+        let needed = self.size + more + MARGIN;
+        if needed <= self.reserved {
+            return Ok(());
         }
-        Ok(())
+        let (start, length) = (self.size.max(self.reserved), STEP.max(more + MARGIN));
+        let bytes = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let flags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        match fallocate(&self.file, flags, bytes(start), bytes(length)) {
+            Err(Errno::ENOSPC | Errno::EDQUOT) => Err(()),
+            // Not every file system can: the write tells.
+            Ok(()) | Err(_) => {
+                self.reserved = start + length;
+                Ok(())
+            }
+        }
+    }
+
+    /// Bytes of the file.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// Bytes of output so far.
@@ -67,8 +98,24 @@ impl Writer {
 
     /// Makes the log durable; it is complete then.
     pub fn close(self) -> io::Result<LogEnd> {
+        if self.reserved > self.size {
+            // Gives back what was reserved behind the end.
+            self.file.set_len(self.size)?;
+        }
         self.file.sync_all()?;
         Ok(self.end())
+    }
+
+    fn append_part(&mut self, stream: Stream, data: &[u8], dropped: u64) -> io::Result<()> {
+        self.append_frame(&Frame {
+            offset: self.length,
+            time_us: clock::wall_us(),
+            stream: stream.into(),
+            device: String::new(),
+            step: 0,
+            data: prost::bytes::Bytes::copy_from_slice(data),
+            dropped,
+        })
     }
 
     fn append_frame(&mut self, frame: &Frame) -> io::Result<()> {

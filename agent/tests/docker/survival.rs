@@ -55,7 +55,7 @@ async fn a_container_that_was_created_but_never_noted_is_buried_too() {
     docker.engine.docker(&["create", "--label", &label, "--network", "none", &image, "true"]);
     assert_ne!(docker.engine.containers(&attempt), "");
     let verdict = bury_with(&attempt, &docker.engine.address()).await.unwrap();
-    assert!(matches!(verdict.outcome, Outcome::Lost { .. }), "{verdict:?}");
+    assert!(matches!(verdict.outcome, Outcome::Lost { may_run: false, .. }), "{verdict:?}");
     assert_eq!(docker.engine.containers(&attempt), "");
 }
 

@@ -21,18 +21,27 @@ use tokio::time::timeout;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Host {
-    root: TempDir,
+    root: PathBuf,
+    _dir: TempDir,
     next: std::cell::Cell<u32>,
 }
 
 impl Host {
     pub(crate) fn new() -> Self {
-        Self { root: tempfile::tempdir().unwrap(), next: 1.into() }
+        Self::within("")
+    }
+
+    /// The same with its attempts in a folder of their own, beside which there is room.
+    pub(crate) fn within(folder: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join(folder);
+        std::fs::create_dir_all(&root).unwrap();
+        Self { root, _dir: dir, next: 1.into() }
     }
 
     /// Where its attempts are.
     pub(crate) fn root(&self) -> &Path {
-        self.root.path()
+        &self.root
     }
 
     /// An attempt that runs `lines` for at most a minute.
@@ -48,7 +57,7 @@ impl Host {
     }
 
     pub(crate) fn create(&self, order: &Order) -> Attempt {
-        Attempt::create(self.root.path(), order.attempt, &order.to_bytes()).unwrap()
+        Attempt::create(&self.root, order.attempt, &order.to_bytes()).unwrap()
     }
 
     /// Starts `lines` without secrets.
@@ -172,7 +181,7 @@ pub(crate) fn output_of(attempt: &Attempt, streams: &[Stream]) -> Vec<u8> {
 }
 
 pub(crate) fn output(attempt: &Attempt) -> String {
-    let all = output_of(attempt, &[Stream::Stdout, Stream::Stderr, Stream::System]);
+    let all = output_of(attempt, &[Stream::Stdout, Stream::Stderr, Stream::System, Stream::Gap]);
     String::from_utf8(all).unwrap()
 }
 

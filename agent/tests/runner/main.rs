@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod agent;
 mod endings;
+mod full;
 mod host;
+mod lease;
 mod output;
 mod survival;

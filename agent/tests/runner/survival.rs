@@ -28,7 +28,7 @@ async fn a_killed_runner_is_buried_and_nothing_of_its_job_is_left() {
     assert_eq!(attempt.condition().unwrap(), Condition::Dead);
 
     let verdict = bury(&attempt).await.unwrap();
-    let Outcome::Lost { reason, .. } = &verdict.outcome else { panic!("{verdict:?}") };
+    let Outcome::Lost { reason, may_run: false } = &verdict.outcome else { panic!("{verdict:?}") };
     assert_eq!(reason, "runner died; 4 processes of the job were ended");
     assert_eq!(marked(&attempt), [0; 0]);
     assert!(output(&attempt).contains("\nready\n"));

@@ -81,7 +81,8 @@ pub fn run(client: &Client, action: &Action, format: Format) -> Result<Exit, Fai
                 if agents.is_empty() {
                     return "no agents: admit one with 'garrison agents token'\n".to_owned();
                 }
-                let headings = ["PARTITION", "NAME", "STATUS", "SINCE", "VERSION", "ATTEMPTS"];
+                let headings =
+                    ["PARTITION", "NAME", "STATUS", "SINCE", "VERSION", "ATTEMPTS", "LABELS"];
                 output::table(&headings, agents.iter().map(row))
             })?;
         }
@@ -140,6 +141,12 @@ fn find(client: &Client, key: &Key) -> Result<Agent, Failure> {
     found.ok_or(Failure { exit: Exit::Refused, message })
 }
 
+fn labels(agent: &Agent) -> String {
+    let labels: Vec<_> =
+        agent.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    labels.join(" ")
+}
+
 fn row(agent: &Agent) -> Vec<String> {
     vec![
         agent.partition.to_string(),
@@ -154,5 +161,6 @@ fn row(agent: &Agent) -> Vec<String> {
             Some(capacity) => format!("{} of {capacity}", agent.attempts.len()),
             None => String::new(),
         },
+        labels(agent),
     ]
 }

@@ -113,5 +113,6 @@ fn view(agent: agent::Agent, open: &[Attempt]) -> Agent {
         since_us: since.0,
         version: agent.about.as_ref().map(|about| about.version.clone()),
         capacity: agent.about.as_ref().map(|about| about.capacity),
+        labels: agent.about.map(|about| about.labels).unwrap_or_default(),
     }
 }

@@ -148,6 +148,7 @@ fn encode(format: Format, frames: Vec<Frame>) -> Vec<u8> {
                     time_us: frame.time_us,
                     stream: name(frame.stream()).to_owned(),
                     text: String::from_utf8_lossy(&frame.data).into_owned(),
+                    dropped: frame.dropped,
                 };
                 serde_json::to_writer(&mut out, &line).expect("a frame has only string keys");
                 out.push(b'\n');
@@ -162,5 +163,6 @@ fn name(stream: Source) -> &'static str {
         Source::Stdout => "stdout",
         Source::Stderr => "stderr",
         Source::System => "system",
+        Source::Gap => "gap",
     }
 }

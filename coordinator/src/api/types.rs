@@ -2,10 +2,12 @@
 //!
 //! Times are µs since 1970, UTC. The command line reads these same types.
 
+use std::collections::BTreeMap;
+
 use coordinator_core::lock::Holder;
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::name::{
-    AgentName, LockName, PartitionName, PipelineName, RepositoryName, TokenName,
+    AgentName, LabelName, LockName, PartitionName, PipelineName, RepositoryName, TokenName,
 };
 use pipelines::outcome::Outcome;
 use serde::{Deserialize, Serialize};
@@ -179,6 +181,9 @@ pub struct Agent {
     /// The attempts that it has, as far as the coordinator knows.
     #[serde(default)]
     pub attempts: Vec<AttemptId>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<LabelName, String>,
 }
 
 /// An item of `GET /api/v1/locks`.
@@ -289,8 +294,15 @@ pub struct LogFrame {
     pub offset: u64,
     /// Agent's clock when it was read.
     pub time_us: u64,
-    /// `stdout`, `stderr` or `system`.
+    /// `stdout`, `stderr`, `system`, or `gap`: a line that says that output is missing.
     pub stream: String,
     /// The output; bytes that are not UTF-8 are replaced.
     pub text: String,
+    /// With `gap`: how many bytes of output are missing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

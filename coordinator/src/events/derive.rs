@@ -20,8 +20,8 @@ use pipelines::outcome::Outcome;
 use pipelines::plan::{self, Plan};
 use quick_cache::unsync::Cache;
 
-use super::Position;
 use super::envelope::{Agent, Attempt, Belongs, Data, Envelope, Job, Lock, Run};
+use super::place::Position;
 use crate::store::journal::Changed;
 use crate::store::view::{self, View};
 

@@ -43,3 +43,34 @@ pub(super) fn options(nats: &Nats) -> Result<ConnectOptions, Error> {
             }
         }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// An NKey of a user of this test.
+    const SEED: &str = "SUACBMB3H4X6XOTG4TVGJ6VKZXU527MDK4ALOFGHNKP4FLD4WRVI3ZDGII";
+
+    #[test]
+    fn a_credentials_file_holds_a_jwt_and_a_key() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        let text = format!("urls = ['nats://a']\ncredentials_file = {:?}", file.path());
+        let nats: Nats = toml::from_str(&text).unwrap();
+        let block = |name: &str, text: &str| {
+            format!("-----BEGIN {name}-----\n{text}\n------END {name}------\n")
+        };
+        let credentials =
+            block("NATS USER JWT", "eyJ0eXAi.eyJqdGki.c2ln") + &block("USER NKEY SEED", SEED);
+        fs::write(file.path(), credentials).unwrap();
+        assert!(options(&nats).is_ok());
+        fs::write(file.path(), "hunter2").unwrap();
+        let error = options(&nats).unwrap_err().to_string();
+        assert!(error.contains("no credentials file") && !error.contains("hunter2"), "{error}");
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(options(&nats).unwrap_err().to_string().contains("chmod o-rwx"));
+    }
+}

@@ -88,8 +88,8 @@ fn what_ends_is_told_with_how_and_why() {
         panic!("other records")
     };
     let by = Some(Actor::LocalAdmin);
-    let ending = Run { cancelled_by: by.clone(), ..run.clone() };
-    let cancelled = Attempt { cancelled_by: by, ..attempt.clone() };
+    let ending = Run { cancelled_by: by.clone(), ..run };
+    let cancelled = Attempt { cancelled_by: by, ..attempt };
     let state = attempt::State::Abandoned { at: Wall(3), outcome: outcome.clone() };
     let lost = Attempt { state, ..cancelled.clone() };
     let ended = job::Job { state: job::State::Finished { outcome }, ..job };
@@ -161,18 +161,6 @@ fn agents_enrol_come_go_and_are_revoked() {
     for event in &events {
         let text = json(event).to_string();
         assert!(!text.contains("5ec2e7") && !text.contains(&agent.fingerprint), "{text}");
-    }
-}
-
-#[test]
-fn places_are_ordered_and_read_as_they_are_written() {
-    let place = |seq, index| Position { seq: Seq(seq), index };
-    assert!(place(1, 9) < Position::end(Seq(1)) && Position::end(Seq(1)) < place(2, 0));
-    assert_eq!((place(7, 3).whole(), Position::end(Seq(7)).whole()), (Seq(6), Seq(7)));
-    let id: Id = place(7, 3).id(Wall(99)).parse().unwrap();
-    assert_eq!(id, Id { position: place(7, 3), time: Wall(99) });
-    for other in ["", "7", "7.3", "7.3.x", "order-1234", "7.3.1.1"] {
-        assert!(other.parse::<Id>().is_err(), "{other}");
     }
 }
 

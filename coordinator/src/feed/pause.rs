@@ -17,7 +17,7 @@ impl Pause {
     }
 
     /// The next pause: between half of its length and all of it.
-    pub fn next(&mut self) -> Duration {
+    pub fn take(&mut self) -> Duration {
         let pause = self.next.mul_f64(rand::random_range(0.5..1.0));
         self.next = (self.next * 2).min(self.most);
         pause
@@ -37,12 +37,12 @@ mod tests {
     fn pauses_grow_to_their_limit_and_begin_again() {
         let (first, most) = (Duration::from_millis(100), Duration::from_secs(1));
         let mut pause = Pause::new(first, most);
-        let pauses: Vec<Duration> = (0..6).map(|_| pause.next()).collect();
+        let pauses: Vec<Duration> = (0..6).map(|_| pause.take()).collect();
         for (pause, length) in pauses.iter().zip([100, 200, 400, 800, 1000, 1000]) {
             let length = Duration::from_millis(length);
             assert!((length / 2..=length).contains(pause), "{pauses:?}");
         }
         pause.reset();
-        assert!(pause.next() <= first);
+        assert!(pause.take() <= first);
     }
 }

@@ -59,7 +59,7 @@ fn attempt(run: u64) -> AttemptId {
 fn frame(offset: u64, data: &str) -> Frame {
     let data = Bytes::copy_from_slice(data.as_bytes());
     let stream = Stream::Stdout.into();
-    Frame { offset, time_us: 7, stream, device: String::new(), step: 0, data }
+    Frame { offset, time_us: 7, stream, device: String::new(), step: 0, data, dropped: 0 }
 }
 
 fn frames(mut offset: u64, output: &[&str]) -> Bytes {

@@ -66,7 +66,7 @@ fn class(line: &[Frame]) -> &'static str {
     match line.iter().map(Frame::stream).find(|stream| *stream != Stream::Stdout) {
         None | Some(Stream::Stdout) => "l",
         Some(Stream::Stderr) => "l err",
-        Some(Stream::System) => "l sys",
+        Some(Stream::System | Stream::Gap) => "l sys",
     }
 }
 

@@ -10,7 +10,7 @@ use axum::routing::post;
 use coordinator_core::run::Outcome;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::*;
@@ -28,8 +28,11 @@ const OPTIONS: Options = Options {
 #[derive(Debug, Clone, Copy)]
 enum Says {
     Status(u16),
-    Limited { seconds: u64 },
-    Nothing,
+    Limited {
+        seconds: u64,
+    },
+    /// Nothing before it is released.
+    Held,
 }
 
 /// A request: its path, its token, and its body.
@@ -40,12 +43,17 @@ type Heard = (String, String, Value);
 struct Forge {
     script: Arc<Mutex<BTreeMap<String, VecDeque<Says>>>>,
     heard: watch::Sender<Vec<Heard>>,
+    release: Arc<Notify>,
 }
 
 impl Forge {
     /// The forge, and where it is.
     async fn start(tasks: &mut JoinSet<anyhow::Result<()>>) -> (Forge, String) {
-        let forge = Forge { script: Arc::default(), heard: watch::Sender::default() };
+        let forge = Forge {
+            script: Arc::default(),
+            heard: watch::Sender::default(),
+            release: Arc::default(),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/v3/", listener.local_addr().unwrap());
         let path = "/api/v3/repos/{owner}/{name}/statuses/{commit}";
@@ -86,7 +94,10 @@ async fn hear(
             headers.insert("retry-after", seconds.into());
             StatusCode::FORBIDDEN
         }
-        Some(Says::Nothing) => std::future::pending().await,
+        Some(Says::Held) => {
+            forge.release.notified().await;
+            StatusCode::BAD_GATEWAY
+        }
     };
     (status, headers)
 }
@@ -97,6 +108,7 @@ struct World {
     committed: watch::Sender<Seq>,
     config: Config,
     progress: Progress,
+    options: Options,
     tasks: JoinSet<anyhow::Result<()>>,
     _folder: tempfile::TempDir,
 }
@@ -110,13 +122,14 @@ impl World {
         let config = config(folder.path(), &url);
         let (committed, _) = watch::channel(store.last());
         let progress = Progress::default();
-        (World { store, committed, config, progress, tasks, _folder: folder }, forge)
+        let options = OPTIONS;
+        (World { store, committed, config, progress, options, tasks, _folder: folder }, forge)
     }
 
     fn teller(&self) -> Teller {
         let source = Source::new(self.store.journal(), self.committed.subscribe());
         let (view, progress) = (self.store.view(), self.progress.clone());
-        Teller::open(&self.config, source, view, progress, OPTIONS).unwrap().unwrap()
+        Teller::open(&self.config, source, view, progress, self.options).unwrap().unwrap()
     }
 
     fn start(&mut self) -> CancellationToken {
@@ -231,20 +244,33 @@ async fn only_what_a_push_started_is_told() {
 #[tokio::test]
 async fn a_newer_state_overtakes_and_a_slow_repository_keeps_nobody_waiting() {
     let (mut world, forge) = World::new().await;
-    forge.will_say("acme/slow", &[Says::Nothing, Says::Status(502), Says::Status(500)]);
+    world.options.patience = LONG;
+    forge.will_say("acme/slow", &[Says::Held, Says::Status(502)]);
     world.start();
     world.commit(1, "slow", run::State::Active, NOW);
     forge.heard(|heard| heard.len() == 1).await;
+    let held = Instant::now();
     world.commit(1, "slow", done(), NOW);
     world.commit(2, "fast", run::State::Active, NOW);
-    // The other repository is told while the first one hangs.
-    let heard = forge.heard(|heard| of(heard, "acme/fast").len() == 1).await;
-    assert_eq!(of(&heard, "acme/slow"), ["pending"]);
+    // The other repository is told while the first one has not answered.
+    forge.heard(|heard| of(heard, "acme/fast").len() == 1).await;
+    assert!(held.elapsed() < LONG / 2, "{:?}", held.elapsed());
     let lag = world.progress.lag(world.store.last(), driver::now());
     assert!(lag.0 >= 2 && lag.1 > Duration::ZERO, "{lag:?}");
+    forge.release.notify_one();
     world.told().await;
-    let heard = forge.heard(|heard| of(heard, "acme/slow").len() == 4).await;
-    assert_eq!(of(&heard, "acme/slow"), ["pending", "success", "success", "success"]);
+    let heard = forge.heard(|heard| of(heard, "acme/slow").len() == 3).await;
+    assert_eq!(of(&heard, "acme/slow"), ["pending", "success", "success"]);
+}
+
+#[tokio::test]
+async fn silence_is_a_failure_like_others() {
+    let (mut world, forge) = World::new().await;
+    forge.will_say("acme/slow", &[Says::Held, Says::Held, Says::Status(500)]);
+    world.start();
+    world.commit(1, "slow", done(), NOW);
+    world.told().await;
+    assert_eq!(forge.heard(|heard| heard.len() == 4).await.len(), 4);
 }
 
 #[tokio::test]
@@ -293,21 +319,33 @@ async fn one_that_fails_again_and_again_lets_the_others_of_its_repository_by() {
 }
 
 #[tokio::test]
-async fn what_a_restart_found_waiting_is_told_once_as_it_is_then() {
+async fn what_waited_is_told_by_the_next_start() {
     let (mut world, forge) = World::new().await;
     forge.will_say("acme/slow", &[Says::Limited { seconds: 3600 }]);
     let stop = world.start();
     world.commit(1, "slow", run::State::Active, NOW);
     forge.heard(|heard| heard.len() == 1).await;
     world.stop(stop).await;
-    world.commit(1, "slow", done(), NOW);
-    world.commit(2, "fast", run::State::Active, NOW);
-    world.commit(2, "fast", done(), NOW);
     world.start();
     world.told().await;
-    let heard = forge.heard(|heard| heard.len() == 3).await;
-    assert_eq!(of(&heard, "acme/slow"), ["pending", "success"]);
-    assert_eq!(of(&heard, "acme/fast"), ["success"]);
+    let heard = forge.heard(|heard| heard.len() == 2).await;
+    assert_eq!(of(&heard, "acme/slow"), ["pending", "pending"]);
+}
+
+#[tokio::test]
+async fn what_happened_while_nobody_told_is_told_once_as_it_is_now() {
+    let (mut world, forge) = World::new().await;
+    drop(world.teller());
+    world.commit(1, "slow", run::State::Active, NOW);
+    // More than are read at a time.
+    for id in 2..=100 {
+        world.change(Change::Run(fixtures::run(id, "deploy", done())));
+    }
+    world.commit(1, "slow", done(), NOW);
+    world.start();
+    world.told().await;
+    let heard = forge.heard(|heard| !heard.is_empty()).await;
+    assert_eq!(of(&heard, "acme/slow"), ["success"]);
 }
 
 #[test]

@@ -63,11 +63,10 @@ pub(in crate::store) struct Head {
 }
 
 /// A batch without its events, for whoever needs only the state.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct Changed {
     version: u32,
-    /// Who wrote it.
-    pub epoch: Epoch,
+    epoch: Epoch,
     /// Its number.
     pub seq: Seq,
     /// When the core handled the events.
