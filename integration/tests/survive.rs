@@ -155,18 +155,6 @@ a_job!(process: outlives_the_coordinator, ends_while_the_coordinator_is_dead, ou
 a_job!(container: outlives_the_coordinator, ends_while_the_coordinator_is_dead, outlives_its_agent,
     ends_while_its_agent_is_dead, outlives_both_dying_again_and_again, is_lost_with_its_runner);
 
-/// Ends the process that runs `garrison runner DIR`, and nothing else.
-fn kill_runner(dir: &Path) {
-    let wanted = format!("runner\0{}\0", dir.display());
-    let runner = fs::read_dir("/proc").unwrap().flatten().find_map(|process| {
-        let command = fs::read(process.path().join("cmdline")).ok()?;
-        let pid: i32 = process.file_name().to_string_lossy().parse().ok()?;
-        String::from_utf8_lossy(&command).ends_with(&wanted).then_some(pid)
-    });
-    let pid = nix::unistd::Pid::from_raw(runner.expect("the runner lives"));
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-}
-
 #[test]
 fn every_decision_can_be_repeated_from_the_journal() {
     let mut story = Story::begin("process");

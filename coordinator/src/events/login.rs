@@ -23,8 +23,12 @@ pub(super) fn options(nats: &Nats) -> Result<ConnectOptions, Error> {
         }
         Login::Token(file) => ConnectOptions::with_token(Secret::read(file)?.reveal().to_owned()),
         Login::Nkey(file) => ConnectOptions::with_nkey(Secret::read(file)?.reveal().to_owned()),
-        Login::Credentials(file) => ConnectOptions::with_credentials(Secret::read(file)?.reveal())
-            .map_err(|_| Error::Credentials(file.clone()))?,
+        Login::Credentials(file) => {
+            // Its last line is one only with an end.
+            let text = format!("{}\n", Secret::read(file)?.reveal());
+            ConnectOptions::with_credentials(&text)
+                .map_err(|_| Error::Credentials(file.clone()))?
+        }
     };
     if let Some(file) = &nats.ca_file {
         options = options.add_root_certificates(file.clone()).require_tls(true);
