@@ -26,8 +26,7 @@ pub(super) fn options(nats: &Nats) -> Result<ConnectOptions, Error> {
         Login::Credentials(file) => {
             // Its last line is one only with an end.
             let text = format!("{}\n", Secret::read(file)?.reveal());
-            ConnectOptions::with_credentials(&text)
-                .map_err(|_| Error::Credentials(file.clone()))?
+            ConnectOptions::with_credentials(&text).map_err(|_| Error::Credentials(file.clone()))?
         }
     };
     if let Some(file) = &nats.ca_file {
