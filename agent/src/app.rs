@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
@@ -12,23 +12,44 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::attempt::Attempt;
 use crate::clock;
 use crate::config::Config;
 use crate::content::Contents;
 use crate::host::{self, Host, Settings};
 use crate::identity::{self, Identity};
+use crate::inherited;
 use crate::lease::Acknowledged;
 use crate::link::Link;
 use crate::policy::Policy;
 use crate::runner::handle::Launcher;
+use crate::upgrade::Upgrader;
 use crate::upload::Uploader;
 
-/// Runs until `stop`; with a join token it joins first if it has not yet. Runners go on.
+/// Whether an agent could start with this configuration and what its state directory holds.
+///
+/// # Errors
+/// What is wrong.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    Policy::load(config.policy.as_deref())?;
+    match Identity::load(&config.state) {
+        Ok(_) | Err(identity::Error::NotJoined) => {}
+        Err(error) => return Err(error.into()),
+    }
+    for attempt in Attempt::all(&host::attempts(&config.state))? {
+        attempt.condition().with_context(|| format!("attempt {}", attempt.id()))?;
+    }
+    Ok(())
+}
+
+/// Runs until `stop`, or until another program is to take this process's place, which it gives then.
+/// With a join token it joins first if it has not yet. Runners go on.
 pub async fn run(
     config: Config,
     join_token: Option<String>,
     stop: CancellationToken,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<PathBuf>> {
+    let inherited = inherited::children().context("cannot look for processes")?;
     fs::create_dir_all(&config.state)
         .with_context(|| format!("cannot make {}", config.state.display()))?;
     let _lock = lock(&config.state)?;
@@ -49,15 +70,30 @@ pub async fn run(
     let (contents, links) = Contents::open(&config.state.join("content"))
         .context("cannot open the cache of content")?;
     let (acknowledge, acknowledged) = watch::channel(None);
-    let settings = settings(&config, &identity, contents, acknowledged)?;
+    let (upgrades, asked) = watch::channel(None);
+    let upgrader = Upgrader::new(
+        &config.state,
+        contents.clone(),
+        handle.clone(),
+        acknowledged.clone(),
+        config.upgrade_patience(),
+        asked,
+    );
+    let mut settings = settings(&config, &identity, contents, acknowledged)?;
+    settings.hello.upgrade = upgrader.report();
     let host = Host::open(settings, (handle.clone(), inbox), uploads.clone()).await?;
     parts.spawn(host.run(stop.clone()));
-    let link = Link { config, identity, host: handle, uploads, contents: links, acknowledge };
+    let contents = links;
+    let link = Link { config, identity, host: handle, uploads, contents, upgrades, acknowledge };
     parts.spawn(link.run(stop.clone()));
-    stop.cancelled().await;
+    parts.spawn(inherited::reap(inherited));
+    let program = tokio::select! {
+        () = stop.cancelled() => None,
+        program = upgrader.run() => Some(program),
+    };
     info!("stopping; runners go on");
     parts.shutdown().await;
-    Ok(())
+    Ok(program)
 }
 
 fn settings(
@@ -84,6 +120,7 @@ fn settings(
             capacity: config.capacity,
             attempts: Vec::new(),
             labels: labels.collect(),
+            upgrade: None,
         },
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pipelines::label;
 use pipelines::name::LabelName;
@@ -34,12 +35,29 @@ pub struct Config {
     /// Most output that is kept of all attempts until the coordinator has it.
     #[serde(default = "default_log_quota")]
     pub log_quota: Size,
+    /// How long a program that an upgrade brought may take until the coordinator answers it; then
+    /// the one before it runs again. A duration such as `2m`.
+    #[serde(default = "default_upgrade_patience")]
+    upgrade_patience: Time,
 }
 
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Size(pub u64);
+
+/// A number of seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Time(u32);
+
+impl TryFrom<String> for Time {
+    type Error = String;
+    fn try_from(text: String) -> Result<Time, String> {
+        let time = quantity::duration(&text);
+        time.map(Time).map_err(|error| format!("{error}: write a time such as \"2m\""))
+    }
+}
 
 /// A size as it stands in the file.
 #[derive(Deserialize)]
@@ -70,6 +88,10 @@ fn default_log_quota_attempt() -> Size {
 
 fn default_log_quota() -> Size {
     Size(Quota::default().agent)
+}
+
+fn default_upgrade_patience() -> Time {
+    Time(120)
 }
 
 fn default_state() -> PathBuf {
@@ -127,6 +149,11 @@ impl Config {
     pub fn log_quota(&self) -> Quota {
         let (attempt, agent) = (self.log_quota_attempt.0, self.log_quota.0);
         Quota { attempt, agent, ..Quota::default() }
+    }
+
+    /// How long a program on trial may take to link.
+    pub fn upgrade_patience(&self) -> Duration {
+        Duration::from_secs(self.upgrade_patience.0.into())
     }
 
     /// Host and port of the coordinator.

@@ -1,9 +1,10 @@
-//! Source and artifacts: fetched from the coordinator once and kept by hash, or sent there.
+//! Source, artifacts and programs: fetched from the coordinator once and kept by hash, or sent there.
 //!
 //! Both wait for the link, for as long as it takes; only the coordinator's refusal or this host's
 //! disk ends them. Nothing is ever removed from the cache yet.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -45,6 +46,21 @@ pub enum Error {
     /// The disk refuses it.
     #[error("content cannot be kept: {0}; see the disk of the agent's state")]
     Disk(#[from] io::Error),
+}
+
+/// What names content, and so allows to fetch it.
+enum Named {
+    ByOrder(AttemptId),
+    ByUpgrade(u64),
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Named::ByOrder(attempt) => write!(f, "attempt {attempt}"),
+            Named::ByUpgrade(number) => write!(f, "upgrade {number}"),
+        }
+    }
 }
 
 /// Why one try failed.
@@ -89,14 +105,22 @@ impl Contents {
 
     /// Where content is that the order of `attempt` names; fetched if it is not here.
     pub async fn obtain(&self, attempt: AttemptId, hash: &str) -> Result<PathBuf, Error> {
+        self.obtain_for(&Named::ByOrder(attempt), hash).await
+    }
+
+    /// Where the program of the upgrade of that number is; fetched if it is not here.
+    pub async fn obtain_program(&self, upgrade: u64, hash: &str) -> Result<PathBuf, Error> {
+        self.obtain_for(&Named::ByUpgrade(upgrade), hash).await
+    }
+
+    async fn obtain_for(&self, named: &Named, hash: &str) -> Result<PathBuf, Error> {
         let hash: Hash = hash.parse()?;
         let turn = self.turn(&hash);
         let _turn = turn.lock().await;
         let (store, wanted) = (self.store.clone(), hash.clone());
         if !blocking(move || store.check(&wanted)).await? {
-            self.again_and_again("fetch", &hash, |client| self.fetch(client, attempt, &hash))
-                .await?;
-            info!(%attempt, content = %hash, "fetched");
+            self.again_and_again("fetch", &hash, |client| self.fetch(client, named, &hash)).await?;
+            info!(%named, content = %hash, "fetched");
         }
         Ok(self.store.path(&hash))
     }
@@ -148,14 +172,17 @@ impl Contents {
         }
     }
 
-    async fn fetch(
-        &self,
-        mut client: Client,
-        attempt: AttemptId,
-        hash: &Hash,
-    ) -> Result<(), Failed> {
+    async fn fetch(&self, mut client: Client, named: &Named, hash: &Hash) -> Result<(), Failed> {
         let failed = |status: Status| failed(&status, hash);
-        let request = FetchRequest { sha256: hash.to_string(), attempt: attempt.to_string() };
+        let sha256 = hash.to_string();
+        let request = match named {
+            Named::ByOrder(attempt) => {
+                FetchRequest { sha256, attempt: attempt.to_string(), upgrade: 0 }
+            }
+            Named::ByUpgrade(number) => {
+                FetchRequest { sha256, attempt: String::new(), upgrade: *number }
+            }
+        };
         let mut chunks = client.fetch(request).await.map_err(failed)?.into_inner();
         let mut incoming = self.store.begin().map_err(disk)?;
         while let Some(chunk) = chunks.message().await.map_err(failed)? {

@@ -58,6 +58,7 @@ pub struct Settings {
 enum Input {
     Event(Event),
     Linked(mpsc::Sender<v1::AgentMessage>),
+    Upgraded(v1::UpgradeReport),
 }
 
 /// The way to the loop.
@@ -79,6 +80,11 @@ impl Handle {
     pub async fn event(&self, event: Event) {
         // The loop is gone only while the agent stops; the directories hold everything.
         drop(self.0.send(Input::Event(event)).await);
+    }
+
+    /// An upgrade has ended: said now and by each hello.
+    pub async fn upgraded(&self, report: v1::UpgradeReport) {
+        drop(self.0.send(Input::Upgraded(report)).await);
     }
 
     /// A link is up: the hello goes into `outbox`, then everything that changes.
@@ -156,6 +162,10 @@ impl Host {
                 Some(input) = self.inbox.0.recv() => match input {
                     Input::Event(event) => self.event(event),
                     Input::Linked(outbox) => self.linked(outbox),
+                    Input::Upgraded(report) => {
+                        self.settings.hello.upgrade = Some(report.clone());
+                        self.say(agent_message::Kind::Upgrade(report));
+                    }
                 },
             }
         }

@@ -3,7 +3,8 @@
 //! In the order of a job's way through it: [`link`] hears the order, [`host`] has the core decide,
 //! [`attempt`] is its directory, [`content`] brings its source, [`keeper`] has a [`runner`] started
 //! for as long as its [`lease`] lasts, an [`executor`] does the work,
-//! [`mask`] and [`spool`] keep its output, [`upload`] sends that on.
+//! [`mask`] and [`spool`] keep its output, [`upload`] sends that on. [`upgrade`] brings the agent
+//! itself to another program.
 
 pub mod app;
 pub mod config;
@@ -22,4 +23,6 @@ pub mod mask;
 pub mod spool;
 pub mod upload;
 pub mod processes;
+pub mod upgrade;
+pub mod inherited;
 pub mod clock;

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::content::Links;
 use crate::host;
 use crate::identity::{self, Identity};
+use crate::upgrade;
 use crate::upload::{self, Uploads};
 
 /// Messages to the coordinator that may wait.
@@ -51,6 +52,8 @@ pub struct Link {
     pub uploads: Uploads,
     /// Who waits for a link to move content over.
     pub contents: Links,
+    /// Hears which program is to run.
+    pub upgrades: watch::Sender<upgrade::Asked>,
     /// Hears from when leases count.
     pub acknowledge: watch::Sender<Option<BootTime>>,
 }
@@ -163,6 +166,16 @@ impl Link {
                     let event = Event::OrderReceived { attempt, order, refusal: None };
                     self.host.event(event).await;
                 }
+                return Ok(());
+            }
+            Some(Kind::Upgrade(asked)) => {
+                self.upgrades.send_if_modified(|latest| {
+                    let is_new = latest.as_ref() != Some(&asked);
+                    if is_new {
+                        *latest = Some(asked);
+                    }
+                    is_new
+                });
                 return Ok(());
             }
             Some(Kind::Cancel(it)) => (it.attempt, |attempt| Event::CancelReceived { attempt }),

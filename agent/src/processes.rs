@@ -105,6 +105,11 @@ impl Owned {
     }
 }
 
+/// The children of a process, ended ones too.
+pub fn children(parent: Pid) -> io::Result<Vec<Pid>> {
+    Ok(all()?.iter().filter(|stat| stat.parent == parent).map(|stat| stat.pid).collect())
+}
+
 /// The part of `/proc/PID/stat` that matters here.
 struct Stat {
     pid: Pid,

@@ -1,11 +1,12 @@
 //! The coordinator's API from the client's side.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use coordinator::api::types::Error as ApiError;
+use coordinator::api::types::{Error as ApiError, Program};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::http::Response;
@@ -118,6 +119,19 @@ impl Client {
             .header("authorization", &self.authorization);
         let response = request.send_json(body).map_err(|error| self.unreachable(&error))?;
         self.parse(self.check(response)?)
+    }
+
+    /// Sends a program that agents can be upgraded to; gives its SHA-256.
+    pub fn send_program(&self, path: &Path) -> Result<String, Failure> {
+        let file = File::open(path)
+            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+        let request = self
+            .agent
+            .post(format!("{}/api/v1/programs", self.url))
+            .header("authorization", &self.authorization);
+        let response = request.send(&file).map_err(|error| self.unreachable(&error))?;
+        let program: Program = self.parse(self.check(response)?)?;
+        Ok(program.program)
     }
 
     /// The body of a GET as it comes.

@@ -44,7 +44,7 @@ pub struct AgentOptions {
     /// File with a join token; it is used only if the agent has not joined yet.
     #[arg(long)]
     join_token_file: Option<PathBuf>,
-    /// Reads and checks the configuration, and does nothing else.
+    /// Reads and checks configuration, policy and state, and does nothing else.
     #[arg(long)]
     check: bool,
 }
@@ -57,7 +57,7 @@ pub fn coordinator(options: &CoordinatorOptions) -> Result<Exit, Failure> {
     }
     trace();
     match options.action {
-        None => serve(|stop| coordinator::app::run(config, stop)),
+        None => serve(|stop| coordinator::app::run(config, stop)).map(|()| Exit::Success),
         Some(CoordinatorAction::Rebuild) => {
             Store::rebuild(&config.data, store::Options::default()).map_err(Failure::internal)?;
             Ok(Exit::Success)
@@ -89,10 +89,20 @@ pub fn agent(options: &AgentOptions) -> Result<Exit, Failure> {
     });
     let token = token.transpose()?;
     if options.check {
-        return Ok(Exit::Success);
+        return agent::app::check(&config).map(|()| Exit::Success).map_err(failed);
     }
     trace();
-    serve(|stop| agent::app::run(config, token, stop))
+    let state = config.state.clone();
+    let program = match agent::upgrade::instead(&state) {
+        Some(chosen) => Some(chosen),
+        None => serve(|stop| agent::app::run(config, token, stop))?,
+    };
+    match program {
+        Some(program) => {
+            agent::upgrade::take_place(&program, &state).map(|never| match never {})?
+        }
+        None => Ok(Exit::Success),
+    }
 }
 
 /// Our own log goes to standard error; GARRISON_LOG filters it, such as `debug` or
@@ -104,9 +114,9 @@ fn trace() {
 }
 
 /// Runs a service until SIGTERM or SIGINT.
-fn serve<F: Future<Output = anyhow::Result<()>>>(
+fn serve<T, F: Future<Output = anyhow::Result<T>>>(
     service: impl FnOnce(CancellationToken) -> F,
-) -> Result<Exit, Failure> {
+) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
@@ -123,7 +133,10 @@ fn serve<F: Future<Output = anyhow::Result<()>>>(
     });
     // What still runs is a request to somebody who does not answer; all else has ended.
     runtime.shutdown_background();
-    let failed =
-        |error: anyhow::Error| Failure { exit: Exit::Failed, message: format!("{error:#}") };
-    result.map(|()| Exit::Success).map_err(failed)
+    result.map_err(failed)
+}
+
+/// A service that could not start or go on.
+fn failed(error: anyhow::Error) -> Failure {
+    Failure { exit: Exit::Failed, message: format!("{error:#}") }
 }

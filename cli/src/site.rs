@@ -253,6 +253,11 @@ impl Site {
         self.more = tables.to_owned();
     }
 
+    /// What is started from now on is this program.
+    pub fn set_program(&mut self, program: &Path) {
+        self.program = program.to_owned();
+    }
+
     /// Processes that are started from now on have this in their environment.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));

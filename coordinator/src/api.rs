@@ -10,6 +10,7 @@ mod login;
 pub(crate) mod locks;
 pub(crate) mod logs;
 mod metrics;
+mod programs;
 pub(crate) mod runs;
 mod tokens;
 mod triggers;
@@ -38,6 +39,7 @@ use crate::forge::Forges;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::pages::logins::Logins;
+use crate::programs::Programs;
 use crate::store::view::{self, View};
 use crate::token;
 
@@ -64,6 +66,8 @@ pub struct Api {
     pub local_admin: TokenHash,
     /// Who may open the pages.
     pub logins: Logins,
+    /// What agents can be upgraded to.
+    pub programs: Programs,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Ends followers when the coordinator stops.
@@ -91,6 +95,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/agents/{partition}/{name}/cordon", post(agents::cordon))
         .route("/api/v1/agents/{partition}/{name}/uncordon", post(agents::uncordon))
         .route("/api/v1/agents/{partition}/{name}/lost", post(agents::lost))
+        .route("/api/v1/agents/{partition}/{name}/upgrade", post(agents::upgrade))
+        .route("/api/v1/programs", post(programs::create).layer(DefaultBodyLimit::disable()))
         .route("/api/v1/locks", get(locks::list))
         .route("/api/v1/locks/{partition}/{name}/break", post(locks::break_lock))
         .route("/api/v1/audit", get(locks::audit))

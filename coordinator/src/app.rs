@@ -34,6 +34,7 @@ use crate::logs::LogStore;
 use crate::metrics::{self, Metrics};
 use crate::pages;
 use crate::pages::logins::Logins;
+use crate::programs::Programs;
 use crate::resolve::Resolver;
 use crate::session::Sessions;
 use crate::statuses::{self, Teller};
@@ -93,6 +94,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         ca_fingerprint: ca.fingerprint(),
         local_admin: token::hash(&admin),
         logins,
+        programs: Programs::new(contents.clone()),
         metrics,
         stop: stop.clone(),
     };

@@ -19,6 +19,7 @@ pub mod resolve;
 pub mod git;
 pub mod source;
 pub mod content;
+pub mod programs;
 pub mod ca;
 pub mod tls;
 pub mod session;

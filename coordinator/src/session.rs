@@ -10,6 +10,7 @@ use std::time::Duration;
 use coordinator_core::actor::Actor;
 use coordinator_core::agent::{About, AgentKey, SessionId};
 use coordinator_core::event::{Answer, Ask, Event, ToAgent};
+use coordinator_core::upgrade;
 use futures::{Stream, stream};
 use pipelines::label;
 use pipelines::name::{self, LabelName};
@@ -250,10 +251,15 @@ fn read_hello(hello: v1::Hello) -> Result<(About, Held), Status> {
         version: hello.version,
         boot_id: hello.boot_id,
         capacity: hello.capacity,
+        upgrade: hello.upgrade.map(upgrade_report),
         labels: read_labels(hello.labels)?,
     };
     let attempts = hello.attempts.iter().map(convert::progress).collect::<Result<_, _>>();
     Ok((about, attempts.map_err(invalid)?))
+}
+
+fn upgrade_report(report: v1::UpgradeReport) -> upgrade::Report {
+    upgrade::Report { number: report.number, failed: report.failed }
 }
 
 fn read_labels(labels: HashMap<String, String>) -> Result<BTreeMap<LabelName, String>, Status> {
@@ -311,6 +317,12 @@ impl Reader {
                 Some(agent_message::Kind::Heartbeat(number)) => {
                     // Whether anybody still answers is none of the reader's business.
                     self.heartbeats.send_replace(number);
+                    continue;
+                }
+                Some(agent_message::Kind::Upgrade(report)) => {
+                    let (agent, session) = (self.agent.clone(), self.session);
+                    let report = upgrade_report(report);
+                    self.driver.report(Event::UpgradeReported { agent, session, report }).await;
                     continue;
                 }
                 Some(agent_message::Kind::Hello(_)) | None => {
@@ -400,6 +412,9 @@ fn encode(message: ToAgent) -> coordinator_message::Kind {
         ToAgent::Cancel(attempt) => Kind::Cancel(v1::Cancel { attempt: attempt.to_string() }),
         ToAgent::Acknowledge(attempt) => {
             Kind::Acknowledge(v1::Acknowledge { attempt: attempt.to_string() })
+        }
+        ToAgent::Upgrade { number, program } => {
+            Kind::Upgrade(v1::Upgrade { number, sha256: program })
         }
         ToAgent::Forget(attempt) => Kind::Forget(v1::Forget { attempt: attempt.to_string() }),
     }

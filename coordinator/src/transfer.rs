@@ -1,7 +1,7 @@
 //! Content to and from agents, by hash.
 //!
-//! Invariant: an agent gets only what the order of one of its own open attempts names, and leaves
-//! something only for one of its own open attempts. Both answer alike whether or not the content
+//! Invariant: an agent gets only what the order of one of its own open attempts names, or the program
+//! that it is to run, and leaves something only for one of its own open attempts. Both answer alike whether or not the content
 //! or the attempt exists elsewhere.
 
 use std::io::{self, Write};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use coordinator_core::agent::AgentKey;
+use coordinator_core::upgrade;
 use futures::{Stream, stream};
 use pipelines::id::AttemptId;
 use proto::bundle::MAX_SIZE;
@@ -39,17 +40,26 @@ impl Transfer {
     /// Content in chunks of [`proto::CONTENT_CHUNK`].
     ///
     /// # Errors
-    /// `PERMISSION_DENIED` if no open attempt of the agent names it, `NOT_FOUND` if it is gone.
+    /// `PERMISSION_DENIED` if no open attempt or upgrade of the agent names it, `NOT_FOUND` if it is gone.
     pub async fn fetch(
         self,
         request: FetchRequest,
     ) -> Result<impl Stream<Item = Result<Chunk, Status>> + use<>, Status> {
         let hash: Hash = request.sha256.parse().map_err(invalid)?;
-        let attempt = attempt(&request.attempt)?;
         let path = self.contents.store().path(&hash);
         let wanted = hash.clone();
-        if !blocking(move || self.names(attempt, &wanted)).await?? {
-            return Err(denied(attempt));
+        if request.upgrade > 0 {
+            if !blocking(move || self.is_upgrade(request.upgrade, &wanted)).await?? {
+                return Err(Status::permission_denied(format!(
+                    "upgrade {} of this agent is over, or of another program",
+                    request.upgrade
+                )));
+            }
+        } else {
+            let attempt = attempt(&request.attempt)?;
+            if !blocking(move || self.names(attempt, &wanted)).await?? {
+                return Err(denied(attempt));
+            }
         }
         let file = File::open(path).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
@@ -83,6 +93,15 @@ impl Transfer {
             }
         }
         Ok(false)
+    }
+
+    /// Whether this agent is to run that program.
+    fn is_upgrade(&self, number: u64, program: &Hash) -> Result<bool, Status> {
+        let agent = self.view.agent(&self.agent).map_err(unavailable)?;
+        Ok(agent.and_then(|agent| agent.upgrade).is_some_and(|upgrade| {
+            let asked = upgrade.state == upgrade::State::Asked;
+            asked && upgrade.number == number && upgrade.program == program.as_str()
+        }))
     }
 
     fn owns(&self, id: AttemptId) -> Result<bool, Status> {

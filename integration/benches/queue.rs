@@ -106,6 +106,7 @@ impl World {
             fingerprint: "key".to_owned(),
             session: SessionId(1),
             about: About {
+                upgrade: None,
                 instance: Uuid::nil(),
                 version: String::new(),
                 boot_id: String::new(),

@@ -180,7 +180,8 @@ async fn link(world: &World, partition: &str) -> LinkClient<Channel> {
 }
 
 async fn fetch(world: &World, partition: &str, attempt: &str, sha256: &str) -> Result<usize, Code> {
-    let request = FetchRequest { sha256: sha256.to_owned(), attempt: attempt.to_owned() };
+    let request =
+        FetchRequest { sha256: sha256.to_owned(), attempt: attempt.to_owned(), upgrade: 0 };
     let fetched = link(world, partition).await.fetch(request).await;
     let mut chunks = fetched.map_err(|status| status.code())?.into_inner();
     let mut size = 0;

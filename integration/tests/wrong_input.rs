@@ -82,6 +82,7 @@ fn hello(protocol: u32) -> AgentMessage {
         capacity: 1,
         attempts: vec![],
         labels: Default::default(),
+        upgrade: None,
     };
     AgentMessage { kind: Some(Up::Hello(hello)) }
 }
@@ -375,8 +376,15 @@ fn a_wrong_configuration_is_told_with_its_place() {
 #[test]
 fn the_example_configurations_are_right() {
     let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let here = tempfile::tempdir().unwrap();
+    // The agent looks at its policy and its state too.
+    let (policy, state) = (deploy.join("policy.toml"), here.path().join("state"));
     for service in ["coordinator", "agent"] {
-        let config = deploy.join(format!("{service}.toml"));
+        let text = std::fs::read_to_string(deploy.join(format!("{service}.toml"))).unwrap();
+        let text = text.replace("/etc/garrison/policy.toml", policy.to_str().unwrap());
+        let text = text.replace("/var/lib/garrison-agent", state.to_str().unwrap());
+        let config = here.path().join("config.toml");
+        std::fs::write(&config, text).unwrap();
         let mut command = Command::new(program());
         let said: Said =
             command.arg(service).arg("--check").arg("-c").arg(config).output().unwrap().into();

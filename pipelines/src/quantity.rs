@@ -48,7 +48,7 @@ const MILLICPUS: std::ops::RangeInclusive<u32> = 10..=1_024_000;
 const UNITS: [(&str, u32); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
 /// Seconds of a time limit such as `1h30m`.
-pub(crate) fn duration(text: &str) -> Result<u32, Error> {
+pub fn duration(text: &str) -> Result<u32, Error> {
     let mut units = UNITS.iter();
     let mut seconds: u64 = 0;
     let mut rest = text;

@@ -1,15 +1,16 @@
 //! `garrison agents`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use coordinator::api::types::{Agent, NewJoinToken, TokenText};
+use coordinator::api::types::{Agent, NewJoinToken, NewUpgrade, TokenText};
 use pipelines::id::AttemptId;
 use pipelines::name::{AgentName, PartitionName};
 
 use coordinator::config::seconds;
 
-use super::Within;
+use super::{Within, again};
 use crate::client::Client;
 use crate::confirm::confirm;
 use crate::exit::{Exit, Failure};
@@ -48,6 +49,8 @@ pub enum Action {
         /// PARTITION/NAME.
         agent: Key,
     },
+    /// Has agents run another program, by default the coordinator's own. Their jobs go on meanwhile.
+    Upgrade(UpgradeOptions),
     /// Waits no more for what an agent has that is away: your word that it does not run.
     Lost {
         /// PARTITION/NAME.
@@ -70,6 +73,20 @@ pub struct TokenOptions {
     /// How long it may be used, such as 10m.
     #[arg(long, default_value = "10m", value_parser = seconds)]
     ttl: u64,
+}
+
+/// Which agents are to run what.
+#[derive(Debug, Args)]
+pub struct UpgradeOptions {
+    /// PARTITION/NAME, each.
+    #[arg(required = true)]
+    agents: Vec<Key>,
+    /// Another garrison binary.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Does not wait until the agents have said how it went.
+    #[arg(long)]
+    detach: bool,
 }
 
 /// Carries out an action.
@@ -113,6 +130,7 @@ pub fn run(client: &Client, action: &Action, format: Format) -> Result<Exit, Fai
             }
             output::print(format, &drained, |_| format!("agent {agent} has no attempts\n"))?;
         }
+        Action::Upgrade(options) => return upgrade(client, options, format),
         Action::Lost { agent, confirm: given } => {
             let attempts = find(client, agent)?.attempts;
             let names: Vec<String> = attempts.iter().map(AttemptId::to_string).collect();
@@ -128,6 +146,63 @@ pub fn run(client: &Client, action: &Action, format: Format) -> Result<Exit, Fai
         }
     }
     Ok(Exit::Success)
+}
+
+/// Asks all agents, then waits for each.
+fn upgrade(client: &Client, options: &UpgradeOptions, format: Format) -> Result<Exit, Failure> {
+    let program = options.program.as_ref().map(|path| client.send_program(path)).transpose()?;
+    let request = NewUpgrade { program };
+    let mut agents = Vec::new();
+    for key in &options.agents {
+        find(client, key)?;
+    }
+    for key in &options.agents {
+        agents.push(client.post::<Agent>(&format!("/api/v1/agents/{key}/upgrade"), &request)?);
+    }
+    if !options.detach {
+        for (key, agent) in options.agents.iter().zip(&mut agents) {
+            await_upgrade(client, key, agent)?;
+        }
+    }
+    output::print(format, &agents, |agents| {
+        let rows = agents.iter().map(|it| vec![format!("{}/{}", it.partition, it.name), went(it)]);
+        output::table(&["AGENT", "UPGRADE"], rows)
+    })?;
+    let failed = |it: &Agent| it.upgrade.as_ref().is_some_and(|it| it.status == "failed");
+    Ok(if agents.iter().any(failed) { Exit::Failed } else { Exit::Success })
+}
+
+#[allow(clippy::print_stderr, reason = "standard output is the answer")]
+fn await_upgrade(client: &Client, key: &Key, agent: &mut Agent) -> Result<(), Failure> {
+    let number = agent.upgrade.as_ref().map(|it| it.number);
+    let mut told = false;
+    while agent.upgrade.as_ref().is_some_and(|it| it.status == "asked" && Some(it.number) == number)
+    {
+        if agent.status == "away" && !told {
+            told = true;
+            eprintln!("agent {key} is away: waiting for it");
+        }
+        std::thread::sleep(LOOK_AGAIN);
+        *agent = match find(client, key) {
+            Err(failure) if failure.exit == Exit::Unavailable => {
+                again(client)?;
+                continue;
+            }
+            found => found?,
+        };
+    }
+    Ok(())
+}
+
+/// How an agent's latest upgrade went.
+fn went(agent: &Agent) -> String {
+    let Some(upgrade) = &agent.upgrade else { return String::new() };
+    match (upgrade.status.as_str(), &upgrade.reason) {
+        ("done", _) => format!("runs {}", agent.version.as_deref().unwrap_or("it")),
+        ("failed", Some(reason)) => format!("failed: {reason}"),
+        ("asked", _) if agent.status == "away" => "waits until the agent is back".to_owned(),
+        (status, _) => status.to_owned(),
+    }
 }
 
 fn change(client: &Client, agent: &Key, verb: &str) -> Result<Agent, Failure> {
@@ -147,6 +222,16 @@ fn labels(agent: &Agent) -> String {
     labels.join(" ")
 }
 
+/// Its version, and what is not as it was asked to be.
+fn version(agent: &Agent) -> String {
+    let version = agent.version.clone().unwrap_or_default();
+    match agent.upgrade.as_ref().map(|upgrade| upgrade.status.as_str()) {
+        Some("asked") => format!("{version}, upgrade asked"),
+        Some("failed") => format!("{version}, upgrade failed"),
+        _ => version,
+    }
+}
+
 fn row(agent: &Agent) -> Vec<String> {
     vec![
         agent.partition.to_string(),
@@ -156,7 +241,7 @@ fn row(agent: &Agent) -> Vec<String> {
             None => agent.status.clone(),
         },
         output::moment(agent.since_us),
-        agent.version.clone().unwrap_or_default(),
+        version(agent),
         match agent.capacity {
             Some(capacity) => format!("{} of {capacity}", agent.attempts.len()),
             None => String::new(),

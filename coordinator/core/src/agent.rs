@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::actor::Actor;
 use crate::event::Wall;
+use crate::upgrade::{self, Upgrade};
 
 /// An agent's identity, as its certificate states it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Agent {
     /// Who wants no new attempts on it; those that it has go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cordoned_by: Option<Actor>,
+    /// The latest word on which program it is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Upgrade>,
     /// What its latest hello said; none before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<About>,
@@ -55,6 +59,9 @@ pub struct About {
     /// What jobs may ask for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<LabelName, String>,
+    /// How its latest upgrade ended; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<upgrade::Report>,
 }
 
 /// One connection of an agent; numbered by the driver, never used twice within a process.

@@ -72,6 +72,9 @@ impl Core {
             Event::AttemptReported { agent, session, attempt, progress } => {
                 self.reported(agent, *session, *attempt, progress);
             }
+            Event::UpgradeReported { agent, session, report } => {
+                self.upgrade_reported(agent, *session, report);
+            }
             Event::AgentDisconnected { agent, session } => self.disconnected(agent, *session),
         }
         std::mem::take(&mut self.step)

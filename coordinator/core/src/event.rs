@@ -16,6 +16,7 @@ use crate::deadline::Steady;
 use crate::lock::{Holder, LockKey};
 use crate::token::TokenHash;
 use crate::trigger::{Cause, TriggerId};
+use crate::upgrade;
 
 /// A moment by the coordinator's wall clock: µs since 1970, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -78,6 +79,15 @@ pub enum Event {
         attempt: AttemptId,
         /// How far it is.
         progress: Progress,
+    },
+    /// An agent said how an upgrade went.
+    UpgradeReported {
+        /// Who.
+        agent: AgentKey,
+        /// By which session.
+        session: SessionId,
+        /// Which, and how.
+        report: upgrade::Report,
     },
     /// An agent's session ended.
     AgentDisconnected {
@@ -163,6 +173,13 @@ pub enum Ask {
         lock: LockKey,
         /// Who is meant to hold it, so that nobody else's is broken.
         holder: Holder,
+    },
+    /// That an agent runs another program from now on; its attempts are not touched.
+    Upgrade {
+        /// Which one.
+        agent: AgentKey,
+        /// SHA-256 (hex) of the program.
+        program: String,
     },
     /// That an agent is cut off from now on.
     RevokeAgent {
@@ -262,6 +279,13 @@ pub enum ToAgent {
     Acknowledge(AttemptId),
     /// Of no use any more: end it and drop what is left.
     Forget(AttemptId),
+    /// Run another program, unless its end was reported already.
+    Upgrade {
+        /// See [`upgrade::Upgrade::number`].
+        number: u64,
+        /// SHA-256 (hex).
+        program: String,
+    },
 }
 
 /// What comes of events.

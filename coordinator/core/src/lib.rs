@@ -21,3 +21,4 @@ pub mod run;
 mod state;
 pub mod token;
 pub mod trigger;
+pub mod upgrade;

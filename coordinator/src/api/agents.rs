@@ -6,9 +6,11 @@ use coordinator_core::actor::Actor;
 use coordinator_core::agent::{self, AgentKey, Link};
 use coordinator_core::attempt::Attempt;
 use coordinator_core::event::{Ask, Wall};
+use coordinator_core::upgrade;
 use pipelines::name::{AgentName, PartitionName};
+use proto::content::NoHash;
 
-use super::types::{Agent, NewJoinToken, TokenText};
+use super::types::{Agent, NewJoinToken, NewUpgrade, TokenText, Upgrade};
 use super::{Body, Caller, Failure, Shared};
 use crate::driver;
 use crate::token::{self, Kind};
@@ -84,6 +86,26 @@ pub(super) async fn lost(
     change(&api, actor, agent.clone(), Ask::DeclareLost { agent }).await
 }
 
+pub(super) async fn upgrade(
+    State(api): State<Shared>,
+    Caller(actor): Caller,
+    Path((partition, name)): Path<(PartitionName, AgentName)>,
+    Body(body): Body<NewUpgrade>,
+) -> Result<Json<Agent>, Failure> {
+    let agent = AgentKey { partition, name };
+    let program = match body.program {
+        Some(text) => text.parse().map_err(|error: NoHash| Failure::invalid(error.to_string()))?,
+        None => api.programs.own().await?,
+    };
+    if !api.programs.has(&program) {
+        return Err(Failure::not_found(format!(
+            "program {program} is not here: send it to /api/v1/programs first"
+        )));
+    }
+    let program = program.to_string();
+    change(&api, actor, agent.clone(), Ask::Upgrade { agent, program }).await
+}
+
 /// Asks for something about an agent; gives it as it is then.
 async fn change(
     api: &Shared,
@@ -114,5 +136,20 @@ fn view(agent: agent::Agent, open: &[Attempt]) -> Agent {
         version: agent.about.as_ref().map(|about| about.version.clone()),
         capacity: agent.about.as_ref().map(|about| about.capacity),
         labels: agent.about.map(|about| about.labels).unwrap_or_default(),
+        upgrade: agent.upgrade.map(|upgrade| {
+            let (status, reason) = match upgrade.state {
+                upgrade::State::Asked => ("asked", None),
+                upgrade::State::Done { .. } => ("done", None),
+                upgrade::State::Failed { reason, .. } => ("failed", Some(reason)),
+            };
+            Upgrade {
+                number: upgrade.number,
+                program: upgrade.program,
+                asked_by: upgrade.asked_by.to_string(),
+                asked_us: upgrade.asked.0,
+                status: status.to_owned(),
+                reason,
+            }
+        }),
     }
 }

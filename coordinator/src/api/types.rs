@@ -184,6 +184,43 @@ pub struct Agent {
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<LabelName, String>,
+    /// Its latest upgrade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Upgrade>,
+}
+
+/// An upgrade of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// Later ones have a greater one; its record in the audit has the same.
+    pub number: u64,
+    /// SHA-256 of the program, in hex.
+    pub program: String,
+    /// Who wants it.
+    pub asked_by: String,
+    /// Since when.
+    pub asked_us: u64,
+    /// `asked`, `done` or `failed`.
+    pub status: String,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Body of `POST /api/v1/agents/{partition}/{name}/upgrade`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewUpgrade {
+    /// SHA-256 of a program that was sent before, in hex; none for the coordinator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+}
+
+/// Answer of `POST /api/v1/programs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its SHA-256, in hex.
+    pub program: String,
 }
 
 /// An item of `GET /api/v1/locks`.

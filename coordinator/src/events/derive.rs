@@ -15,6 +15,7 @@ use coordinator_core::event::Wall;
 use coordinator_core::job;
 use coordinator_core::lock;
 use coordinator_core::run;
+use coordinator_core::upgrade::State::{Asked, Done, Failed};
 use pipelines::id::{JobId, RunId};
 use pipelines::outcome::Outcome;
 use pipelines::plan::{self, Plan};
@@ -257,10 +258,16 @@ fn attempt_topic(attempt: &attempt::Attempt) -> &'static str {
 fn agent_topic(agent: &agent::Agent, before: Option<&Change>, now: Wall) -> &'static str {
     let enrolled = matches!(before, Some(Change::JoinToken(token))
         if token.agent == agent.key && token.used_by.as_ref() == Some(&agent.fingerprint));
+    // What changes an upgrade or a link gives it the batch's own time.
+    let upgrade = agent.upgrade.as_ref().map(|it| (it, &it.state));
     match agent.link {
         _ if enrolled => "agent.enrolled",
         _ if agent.revoked => "agent.revoked",
-        // The batch that changes a link gives it its own time.
+        _ if matches!(upgrade, Some((it, Asked)) if it.asked == now) => "agent.upgrade_asked",
+        _ if matches!(upgrade, Some((_, Done { at })) if *at == now) => "agent.upgraded",
+        _ if matches!(upgrade, Some((_, Failed { at, .. })) if *at == now) => {
+            "agent.upgrade_failed"
+        }
         Link::Up { since, .. } if since == now => "agent.connected",
         Link::Down { since } if since == now => "agent.disconnected",
         _ if agent.cordoned_by.is_some() => "agent.cordoned",

@@ -89,6 +89,7 @@ pub(crate) fn agent(partition: &str, name: &str) -> Agent {
         fingerprint: "ab".repeat(32),
         revoked: false,
         cordoned_by: None,
+        upgrade: None,
         about: None,
         link: Link::Down { since: Wall(1) },
     }

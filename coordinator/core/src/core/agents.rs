@@ -14,6 +14,7 @@ use crate::change::Change;
 use crate::deadline::Due;
 use crate::event::ToAgent;
 use crate::job::{self, Job};
+use crate::upgrade;
 
 use super::Core;
 
@@ -36,6 +37,10 @@ impl Core {
             ..agent
         }));
         self.send(session, ToAgent::Welcome);
+        if let Some(report) = &about.upgrade {
+            self.upgrade_reported(key, session, report);
+        }
+        self.send_upgrade(key);
         for (attempt, progress) in attempts {
             self.reported(key, session, *attempt, progress);
         }
@@ -202,6 +207,33 @@ impl Core {
         };
         let retry = spec.retry.as_ref().filter(|it| it.on.contains(&on) && job.tried <= it.max)?;
         Some(retry.delay_s)
+    }
+
+    pub(super) fn upgrade_reported(
+        &mut self,
+        key: &AgentKey,
+        session: SessionId,
+        report: &upgrade::Report,
+    ) {
+        let Some(agent) = self.state.agents.get(key) else { return };
+        if agent.session() != Some(session) {
+            return;
+        }
+        let upgrade = agent.upgrade.as_ref().and_then(|it| it.reported(report, self.now));
+        if upgrade.is_some() {
+            self.put(Change::Agent(Agent { upgrade, ..agent.clone() }));
+        }
+    }
+
+    /// Tells a connected agent which program it is to run, if the end of that is not known.
+    pub(super) fn send_upgrade(&mut self, key: &AgentKey) {
+        let Some(agent) = self.state.agents.get(key) else { return };
+        if let (Some(session), Some(upgrade)) = (agent.session(), &agent.upgrade)
+            && upgrade.state == upgrade::State::Asked
+        {
+            let (number, program) = (upgrade.number, upgrade.program.clone());
+            self.send(session, ToAgent::Upgrade { number, program });
+        }
     }
 
     pub(super) fn disconnected(&mut self, key: &AgentKey, session: SessionId) {

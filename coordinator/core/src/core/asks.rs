@@ -31,6 +31,7 @@ impl Core {
             Ask::Cordon { agent, on } => self.cordon(actor, agent, *on),
             Ask::DeclareLost { agent } => self.declare_lost(actor, agent),
             Ask::BreakLock { lock, holder } => self.break_lock(actor, lock, *holder),
+            Ask::Upgrade { agent, program } => self.upgrade(actor, agent, program),
             Ask::RevokeAgent { agent } => self.revoke_agent(actor, agent),
         };
         self.answer(request, answer);
@@ -155,6 +156,7 @@ impl Core {
                 fingerprint: fingerprint.to_owned(),
                 revoked: false,
                 cordoned_by: None,
+                upgrade: None,
                 about: None,
                 link: Link::Down { since: self.now },
             },

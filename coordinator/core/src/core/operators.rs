@@ -9,6 +9,7 @@ use crate::audit::Audit;
 use crate::change::Change;
 use crate::event::{Answer, Refusal};
 use crate::lock::{Holder, LockKey};
+use crate::upgrade::{self, Upgrade};
 
 use super::Core;
 use super::asks::needs;
@@ -75,13 +76,41 @@ impl Core {
         }
     }
 
+    /// Has an agent run another program, now or when it is back.
+    pub(super) fn upgrade(
+        &mut self,
+        actor: &Actor,
+        key: &AgentKey,
+        program: &str,
+    ) -> Result<Answer, Refusal> {
+        needs(actor, Role::Admin, &key.partition, "upgrading agents")?;
+        let agent = self.known(key)?.clone();
+        if agent.revoked {
+            return Err(Refusal::Conflict(format!(
+                "agent {key} is cut off: let it join again, then upgrade it"
+            )));
+        }
+        let upgrade = Upgrade {
+            number: self.audit(actor, format!("asked agent {key} to run program {program}")),
+            program: program.to_owned(),
+            asked_by: actor.clone(),
+            asked: self.now,
+            state: upgrade::State::Asked,
+        };
+        self.put(Change::Agent(Agent { upgrade: Some(upgrade), ..agent }));
+        self.send_upgrade(key);
+        Ok(Answer::Done)
+    }
+
     fn known(&self, key: &AgentKey) -> Result<&Agent, Refusal> {
         let agent = self.state.agents.get(key);
         agent.ok_or_else(|| Refusal::NotFound(format!("there is no agent {key}")))
     }
 
-    fn audit(&mut self, actor: &Actor, text: String) {
+    /// Writes down an operator's word; gives its number.
+    fn audit(&mut self, actor: &Actor, text: String) -> u64 {
         let (number, actor) = (self.state.last_audit + 1, actor.clone());
         self.put(Change::Audit(Audit { number, at: self.now, actor, text }));
+        number
     }
 }

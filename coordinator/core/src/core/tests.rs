@@ -322,6 +322,39 @@ fn a_cordoned_agent_ends_what_it_has_and_gets_nothing_new() {
 }
 
 #[test]
+fn an_upgrade_is_asked_for_until_the_agent_says_how_it_went() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.disconnect("fra/mgmt01");
+    world.upgrade("fra/mgmt01");
+    world.connect("fra/mgmt01");
+    // Its link goes down on the way; the program's first hello tells.
+    world.disconnect("fra/mgmt01");
+    world.end_upgrade("fra/mgmt01", None);
+    world.connect("fra/mgmt01");
+    // Another one fails, and is not tried again by itself.
+    world.upgrade("fra/mgmt01");
+    world.end_upgrade("fra/mgmt01", Some("no link within 2 minutes"));
+    world.disconnect("fra/mgmt01");
+    world.connect("fra/mgmt01");
+    assert_snapshot!(world.transcript());
+}
+
+#[test]
+fn only_the_latest_upgrade_counts() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.drop_messages("fra/mgmt01");
+    world.upgrade("fra/mgmt01");
+    world.disconnect("fra/mgmt01");
+    world.connect("fra/mgmt01");
+    world.drop_messages("fra/mgmt01");
+    world.upgrade("fra/mgmt01");
+    world.end_upgrade("fra/mgmt01", None);
+    assert_snapshot!(world.transcript());
+}
+
+#[test]
 fn a_job_goes_only_where_its_labels_are() {
     let mut world = World::new();
     world.join("fra/mgmt01", 1);

@@ -27,6 +27,8 @@ enum Act {
     Wait(u64),
     Cordon(usize, bool),
     DeclareLost(usize),
+    Upgrade(usize),
+    EndUpgrade(usize, bool),
     BreakLock(u64),
     Restart,
 }
@@ -45,7 +47,9 @@ fn act() -> impl Strategy<Value = Act> {
         8 => (agent.clone(), 0..6u8).prop_map(|(agent, how)| Act::End(agent, how)),
         2 => (1..200u64).prop_map(Act::Wait),
         1 => (agent.clone(), any::<bool>()).prop_map(|(agent, on)| Act::Cordon(agent, on)),
-        1 => agent.prop_map(Act::DeclareLost),
+        1 => agent.clone().prop_map(Act::DeclareLost),
+        1 => agent.clone().prop_map(Act::Upgrade),
+        2 => (agent, any::<bool>()).prop_map(|(agent, ok)| Act::EndUpgrade(agent, ok)),
         1 => (1..6u64).prop_map(Act::BreakLock),
         1 => Just(Act::Restart),
     ]
@@ -86,6 +90,10 @@ fn perform(world: &mut World, act: &Act) {
         Act::Wait(minutes) => world.wait(minutes),
         Act::Cordon(agent, on) => world.cordon(AGENTS[agent], on),
         Act::DeclareLost(agent) => world.declare_lost(AGENTS[agent]),
+        Act::Upgrade(agent) => world.upgrade(AGENTS[agent]),
+        Act::EndUpgrade(agent, ok) => {
+            world.end_upgrade(AGENTS[agent], (!ok).then_some("no room"));
+        }
         Act::BreakLock(run) => world.break_lock("fra", "site", Holder::Run(RunId(run))),
         Act::Restart => world.restart(),
     }

@@ -20,6 +20,7 @@ use crate::lock::{Holder, Lock, LockKey};
 use crate::state::State;
 use crate::token::TokenHash;
 use crate::trigger::Cause;
+use crate::upgrade::Report;
 use crate::{job, run, trigger};
 
 /// In each partition `prepare` ← `deploy` ← `check`.
@@ -79,6 +80,9 @@ pub(super) struct Host {
     instance: Uuid,
     capacity: u32,
     labels: BTreeMap<LabelName, String>,
+    /// The upgrade that it was told of last, and the one whose end it knows.
+    wanted: Option<u64>,
+    upgrade: Option<Report>,
     pub(super) attempts: BTreeMap<AttemptId, Progress>,
     pub(super) cancelled: Vec<AttemptId>,
     /// How often each attempt was started, which must never be twice.
@@ -244,6 +248,10 @@ impl World {
                 host.attempts.remove(&attempt);
                 None
             }
+            ToAgent::Upgrade { number, .. } => {
+                host.wanted = Some(number);
+                None
+            }
             ToAgent::Welcome => None,
         };
         self.line(&format!("  → {key} {text}"));
@@ -263,7 +271,12 @@ impl World {
             Change::Attempt(it) => {
                 format!("attempt {} on {} {}", it.id, it.agent, kind(&it.state))
             }
-            Change::Agent(it) => format!("agent {} {}", it.key, kind(&it.link)),
+            Change::Agent(it) => {
+                let upgrade = it.upgrade.as_ref().map_or(String::new(), |upgrade| {
+                    format!(", upgrade {} {}", upgrade.number, kind(&upgrade.state))
+                });
+                format!("agent {} {}{upgrade}", it.key, kind(&it.link))
+            }
             Change::ApiToken(it) => format!("token {}", it.name),
             Change::JoinToken(it) => format!("join token for {}", it.agent),
             Change::Lock(it) => {
@@ -329,6 +342,12 @@ impl World {
         self.ask(Actor::LocalAdmin, Ask::BreakLock { lock, holder });
     }
 
+    pub(super) fn upgrade(&mut self, agent: &str) {
+        self.line(&format!("upgrade {agent}"));
+        let ask = Ask::Upgrade { agent: key(agent), program: "5a".repeat(32) };
+        self.ask(Actor::LocalAdmin, ask);
+    }
+
     /// So many minutes pass.
     pub(super) fn wait(&mut self, minutes: u64) {
         self.line(&format!("{minutes} minutes pass"));
@@ -383,6 +402,8 @@ impl World {
             instance: Uuid::from_u128(1),
             capacity,
             labels: BTreeMap::new(),
+            wanted: None,
+            upgrade: None,
             attempts: BTreeMap::new(),
             cancelled: Vec::new(),
             starts: BTreeMap::new(),
@@ -430,6 +451,19 @@ impl World {
         let host = self.hosts.get_mut(&key(agent)).unwrap();
         host.instance = Uuid::from_u128(host.instance.as_u128() + 1);
         host.attempts.clear();
+    }
+
+    /// The agent's latest upgrade ends; it says so if it is connected.
+    pub(super) fn end_upgrade(&mut self, agent: &str, failed: Option<&str>) {
+        let host = self.hosts.get_mut(&key(agent)).unwrap();
+        let Some(number) = host.wanted.take() else { return };
+        let report = Report { number, failed: failed.map(str::to_owned) };
+        host.upgrade = Some(report.clone());
+        let session = host.session;
+        self.line(&format!("{agent} ends upgrade {number}"));
+        if let Some(session) = session {
+            self.happens(&Event::UpgradeReported { agent: key(agent), session, report });
+        }
     }
 
     /// The agent starts its first accepted attempt.
@@ -523,6 +557,7 @@ fn hello(agent: &str, session: SessionId, host: &Host) -> Event {
             boot_id: "boot".into(),
             capacity: host.capacity,
             labels: host.labels.clone(),
+            upgrade: host.upgrade.clone(),
         },
         attempts: host.attempts.clone().into_iter().collect(),
     }
