@@ -12,6 +12,7 @@ demo: ## Builds, and shows a deployment from trigger to verdict on this machine
 	target/debug/garrison demo
 
 test: needs ## Installs what the tests need where it is missing, and runs everything
+	deploy/older-garrison
 	$(CARGO) build --workspace --all-targets
 	deploy/with-docker-engine $(CARGO) nextest run --workspace
 

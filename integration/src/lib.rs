@@ -63,8 +63,16 @@ impl World {
     /// # Panics
     /// If something does not come up, with its log.
     pub fn without_agents(partitions: &[&str], pipeline: &str) -> World {
+        World::running(&program(), partitions, pipeline)
+    }
+
+    /// The same with another `garrison`.
+    ///
+    /// # Panics
+    /// If something does not come up, with its log.
+    pub fn running(program: &Path, partitions: &[&str], pipeline: &str) -> World {
         let dir = tempfile::Builder::new().prefix("garrison-").tempdir().expect("a folder");
-        let mut site = ok(Site::new(dir.path(), &program(), partitions));
+        let mut site = ok(Site::new(dir.path(), program, partitions));
         let inventories: Vec<(String, String)> = partitions
             .iter()
             .map(|it| {
