@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
 mod compile;
+mod idle;
 mod queue;
 mod restart;
 
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 const BENCHES: [(&str, fn()); 6] = [
     ("dispatch", dispatch),
     ("throughput", throughput),
-    ("idle", idle),
+    ("idle", idle::run),
     ("compile", compile::run),
     ("queue", queue::run),
     ("restart", restart::run),
@@ -94,25 +95,6 @@ fn throughput() {
     figure("throughput", "jobs_per_s", "1/s", percentile(&rates, 0.5), &rates);
 }
 
-/// Memory and CPU of an agent and a coordinator that do nothing.
-fn idle() {
-    let dir = tempfile::tempdir().unwrap();
-    let site = site(dir.path(), "  only: { process: {}, run: 'true' }\n", 4);
-    let window = Duration::from_secs(10);
-    for (who, pid) in [
-        ("agent", site.agent_pid("fra", "mgmt01").unwrap()),
-        ("coordinator", site.coordinator_pid().unwrap()),
-    ] {
-        let before = cpu_ticks(pid);
-        std::thread::sleep(window);
-        // Ticks are hundredths of a second on Linux.
-        let used = (cpu_ticks(pid) - before) as f64 / window.as_secs_f64();
-        let rss = rss_mb(pid);
-        figure("idle", &format!("{who}_rss_mb"), "MB", rss, &[rss]);
-        figure("idle", &format!("{who}_cpu_pct"), "%", used, &[used]);
-    }
-}
-
 /// A site with one agent whose pipeline has these jobs.
 fn site(dir: &Path, jobs: &str, capacity: u32) -> Site {
     let pipeline = format!("on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n{jobs}");
@@ -135,13 +117,6 @@ fn trigger(client: &Client, reference: &str) {
 fn is_done(client: &Client) -> bool {
     let runs: Value = ok(client.get("/api/v1/runs?limit=1"));
     !runs[0]["finished_us"].is_null()
-}
-
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The name in parentheses may hold blanks.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 fn rss_mb(pid: u32) -> f64 {

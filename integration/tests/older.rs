@@ -41,6 +41,7 @@ struct Older {
 }
 
 /// The older program; none where the history does not reach back to it.
+#[allow(clippy::print_stderr, reason = "a test that is left out says so")]
 fn older() -> Option<PathBuf> {
     let path = program().parent()?.parent()?.join("older/garrison");
     if !path.is_file() {
@@ -93,7 +94,7 @@ impl Older {
         ok(ok(self.world.site.client()).get(path))
     }
 
-    fn to_newer(&mut self) {
+    fn become_newer(&mut self) {
         self.world.site.set_program(&program());
     }
 }
@@ -133,7 +134,7 @@ fn what_an_older_site_wrote_is_read_and_its_job_goes_on() {
     // Both at once, one of them as a power failure would.
     ok(older.world.site.stop_agent("fra", "mgmt01"));
     ok(older.world.site.kill_coordinator());
-    older.to_newer();
+    older.become_newer();
     ok(older.world.site.start_coordinator());
     ok(older.world.site.start_agent("fra", "mgmt01"));
     for (path, before) in paths.iter().zip(&before) {
@@ -164,7 +165,7 @@ fn a_newer_coordinator_has_older_agents() {
     let Some(mut older) = Older::start() else { return };
     let run = older.running();
     ok(older.world.site.stop_coordinator());
-    older.to_newer();
+    older.become_newer();
     ok(older.world.site.start_coordinator());
     // What they do not know does not disturb them.
     let said = older.world.garrison(&["agents", "upgrade", "fra/mgmt01", "--detach"]);
@@ -182,7 +183,7 @@ fn a_newer_agent_works_for_an_older_coordinator() {
     let Some(mut older) = Older::start() else { return };
     let run = older.running();
     ok(older.world.site.kill_agent("fra", "mgmt01"));
-    older.to_newer();
+    older.become_newer();
     ok(older.world.site.start_agent("fra", "mgmt01"));
     older.go(true);
     older.check(run);
