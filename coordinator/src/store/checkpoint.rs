@@ -157,6 +157,7 @@ pub(super) fn newest(directory: &Path, last: Seq) -> Result<Option<Checkpoint>, 
 impl Checkpoint {
     /// Puts its records into an empty view.
     pub(super) fn load(&self, view: &View) -> Result<(), Error> {
+        view.begin(self.through)?;
         let mut reader = open(&self.path)?;
         payload(&mut reader, &self.path)?;
         let mut changes: Vec<Change> = Vec::new();
@@ -195,7 +196,7 @@ fn write_file(view: &View, seq: Seq, path: &Path, give_up: &AtomicBool) -> Resul
         put(&change?)?;
         records += 1;
     }
-    put(&json(&Bound::Footer { records, through: view.applied()? }))?;
+    put(&json(&Bound::Footer { records, through: view.begun()? }))?;
     let file = file.into_inner().map_err(|error| io_error("write", path)(error.into_error()))?;
     file.sync_all().map_err(io_error("sync", path))
 }

@@ -39,7 +39,7 @@ pub(super) fn open(directory: &Path, options: Options, keep: View) -> Result<Sto
     };
     let journal = open_journal(directory, options, kept.as_ref().map(|(_, applied)| *applied))?;
     let view = match kept {
-        Some((view, applied)) if is_connected(&journal, applied) => view,
+        Some((view, applied)) if is_connected(&journal, applied, begun(&view)?) => view,
         kept => {
             drop(kept);
             rebuilt(directory, options, &journal)?
@@ -109,12 +109,17 @@ fn open_journal(
     Ok(journal)
 }
 
-/// Whether the batch after `applied` is in the journal, or is the next one.
-fn is_connected(journal: &Journal<Directory>, applied: Seq) -> bool {
-    let connected = journal.first().previous() <= applied && applied <= journal.last();
+fn begun(view: &view::View) -> Result<Seq, Failure> {
+    Ok(view.begun()?)
+}
+
+/// Whether the batch after `applied` is in the journal, or is the next one, and nothing of a later one
+/// than it holds was `begun`.
+fn is_connected(journal: &Journal<Directory>, applied: Seq, begun: Seq) -> bool {
+    let connected = journal.first().previous() <= applied && begun <= journal.last();
     if !connected {
         tracing::warn!(
-            view = applied.0,
+            view = begun.0,
             first = journal.first().0,
             last = journal.last().0,
             "the view does not connect with the journal: it is built anew"

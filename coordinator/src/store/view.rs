@@ -1,9 +1,10 @@
 //! The view: what the journal's changes add up to, for queries. The only place that knows sled.
 //!
 //! All records live in one sled tree, told apart by the first byte of their keys; a record's value
-//! is its latest [`Change`] as JSON. A batch is a row of plain inserts, its number the last of
-//! them: what sled recovers after a crash is a prefix of what was written, so the number vouches
-//! for all before it, and applying a batch again that was applied in part gives the same. sled's
+//! is its latest [`Change`] as JSON. A batch is a row of plain inserts, its number the first and the
+//! last of them: what sled recovers after a crash is a prefix of what was written, so the last
+//! vouches for all before it, the first says what may be here in part, and applying such a batch
+//! again gives the same. sled's
 //! own batches would do no more here, at twice the CPU: each forces two writes to the file.
 //!
 //! Invariant: nothing is here that the journal does not hold; what is lost here is read again.
@@ -102,7 +103,16 @@ impl View {
 
     /// The last batch that was applied; 0 before the first.
     pub fn applied(&self) -> Result<Seq, Error> {
-        match self.db.get(keys::applied())? {
+        self.number(keys::applied())
+    }
+
+    /// The last batch of which anything may be here; 0 before the first.
+    pub(super) fn begun(&self) -> Result<Seq, Error> {
+        Ok(self.number(keys::begun())?.max(self.applied()?))
+    }
+
+    fn number(&self, key: Vec<u8>) -> Result<Seq, Error> {
+        match self.db.get(key)? {
             None => Ok(Seq(0)),
             Some(bytes) => {
                 let bytes = <[u8; 8]>::try_from(&*bytes);
@@ -118,8 +128,18 @@ impl View {
         seq: Seq,
         changes: impl IntoIterator<Item = &'a Change>,
     ) -> Result<(), Error> {
+        self.begin(seq)?;
         self.load(changes)?;
         self.db.insert(keys::applied(), &seq.0.to_be_bytes())?;
+        Ok(())
+    }
+
+    /// Notes that something of the batches up to `seq` follows.
+    pub(super) fn begin(&self, seq: Seq) -> Result<(), Error> {
+        // What a checkpoint brought may be newer than the batches that follow.
+        if seq > self.begun()? {
+            self.db.insert(keys::begun(), &seq.0.to_be_bytes())?;
+        }
         Ok(())
     }
 

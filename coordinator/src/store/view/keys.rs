@@ -70,6 +70,10 @@ pub(super) fn applied() -> Vec<u8> {
     key(Table::Meta, &[b"applied"])
 }
 
+pub(super) fn begun() -> Vec<u8> {
+    key(Table::Meta, &[b"begun"])
+}
+
 pub(super) fn trigger(id: TriggerId) -> Vec<u8> {
     key(Table::Trigger, &[&id.0.to_be_bytes()])
 }
