@@ -100,8 +100,9 @@ impl Shared {
                 let branch = branch(&trigger.reference).to_owned();
                 (mirror.commit(commit).await.map_err(say)?, trigger::Trigger::Push { branch })
             }
-            Cause::Manual { .. } => {
-                (mirror.commit(&trigger.reference).await.map_err(say)?, trigger::Trigger::Manual)
+            Cause::Manual { inputs, .. } => {
+                let commit = mirror.commit(&trigger.reference).await.map_err(say)?;
+                (commit, trigger::Trigger::Manual { inputs: inputs.clone() })
             }
         };
         let files = mirror.files(&commit, FOLDER).await.map_err(say)?;
@@ -114,7 +115,7 @@ impl Shared {
         }
         let pipelines = match &trigger.cause {
             Cause::Push { .. } => pipelines,
-            Cause::Manual { pipeline } => pick(pipelines, pipeline, trigger, &commit)?,
+            Cause::Manual { pipeline, .. } => pick(pipelines, pipeline, trigger, &commit)?,
         };
         self.with_source(pipelines, trigger, &mirror).await
     }
@@ -266,10 +267,14 @@ impl Pipeline<'_> {
         let file = File { name: self.path.clone(), bytes };
         match trigger::answer(&file, self.happened) {
             // A manual trigger names its pipeline, and hears why that one does not start.
-            Ok(Answer::Ignored { .. }) if *self.happened != trigger::Trigger::Manual => Ok(None),
+            Ok(Answer::Ignored { .. }) if self.is_push() => Ok(None),
             Ok(_) => Ok(Some(self.compile(file).await)),
             Err(diagnostics) => Ok(Some(self.resolution(Err(diagnostics.render())))),
         }
+    }
+
+    fn is_push(&self) -> bool {
+        matches!(self.happened, trigger::Trigger::Push { .. })
     }
 
     async fn compile(&self, file: File) -> Resolution {

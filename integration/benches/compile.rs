@@ -15,7 +15,7 @@ pub(super) fn run() {
         let mut times = Vec::new();
         for _ in 0..20 {
             let begun = Instant::now();
-            let plan = compile(&sources(&text), &Trigger::Manual).unwrap();
+            let plan = compile(&sources(&text), &Trigger::by_hand()).unwrap();
             times.push(begun.elapsed().as_secs_f64() * 1000.0);
             assert_eq!(plan.jobs.len(), jobs);
         }

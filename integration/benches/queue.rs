@@ -12,6 +12,7 @@ use coordinator_core::event::{Ask, Effect, Event, RequestId, Resolution, ToAgent
 use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::{Cause, TriggerId};
 use pipelines::id::AttemptId;
+use pipelines::input::Inputs;
 use pipelines::outcome::{LogEnd, Outcome, Progress, Verdict};
 use pipelines::plan::{Job, OnLost, Plan, Task};
 use uuid::Uuid;
@@ -83,7 +84,7 @@ impl World {
             key: number.to_string(),
             repository: "infra".parse().unwrap(),
             reference: "refs/heads/main".to_owned(),
-            cause: Cause::Manual { pipeline: plan.pipeline.clone() },
+            cause: Cause::Manual { pipeline: plan.pipeline.clone(), inputs: Inputs::new() },
         });
         let resolution = Resolution {
             commit: "c0ffee".to_owned(),
@@ -154,6 +155,7 @@ fn plan(jobs: usize) -> Arc<Plan> {
     Arc::new(Plan {
         pipeline: "bench".parse().unwrap(),
         file: ".garrison/bench.yaml".to_owned(),
+        inputs: Inputs::new(),
         lock: None,
         jobs: (0..jobs).map(job).collect(),
     })

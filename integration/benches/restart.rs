@@ -14,6 +14,7 @@ use coordinator_core::trigger::TriggerId;
 use garrison::site::Site;
 use integration::{ok, program};
 use pipelines::id::RunId;
+use pipelines::input::Inputs;
 use pipelines::outcome::Outcome;
 use pipelines::plan::{self, OnLost, Plan, Task};
 
@@ -95,6 +96,7 @@ fn plan() -> Arc<Plan> {
     Arc::new(Plan {
         pipeline: "bench".parse().unwrap(),
         file: ".garrison/bench.yaml".to_owned(),
+        inputs: Inputs::new(),
         lock: None,
         jobs: vec![job],
     })

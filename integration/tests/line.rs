@@ -55,6 +55,28 @@ fn a_failed_job_fails_the_run_skips_its_dependents_and_is_tried_again() {
 }
 
 #[test]
+fn what_is_chosen_at_the_start_reaches_the_jobs() {
+    let inputs = "inputs:\n  os: { type: choice, options: [a, b], required: true }\n  \
+                  note: { type: text, default: none }\n";
+    let jobs = "  say: { process: {}, run: 'echo \"$INPUT_OS/$INPUT_NOTE\"' }\n";
+    let world = World::start(&["fra"], &format!("{inputs}{}", deploy("fra", jobs)));
+    let trigger = ["trigger", "deploy", "--repository", "infra", "--follow"];
+    let said =
+        world.garrison(&[&trigger[..], &["--input", "os=b", "-i", "note=$(id) 'x"]].concat());
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(world.log(1, 0).ends_with("\nb/$(id) 'x\n"));
+    let shown = world.garrison(&["show", "1"]).out;
+    assert!(shown.contains("input os: b\n"), "{shown}");
+    // What does not fit gives no run that starts, but says where and what.
+    for (wrong, words) in [("os=c", "none of the options"), ("so=a", "did you mean `os`?")] {
+        let said = world.garrison(&[&trigger[..], &["--input", wrong]].concat());
+        assert!(said.code == 1 && said.out.contains(words), "{said:?}");
+    }
+    let said = world.garrison(&[&trigger[..], &["--input", "os"]].concat());
+    assert!(said.code == 2 && said.err.contains("NAME=VALUE"), "{said:?}");
+}
+
+#[test]
 fn a_cancelled_run_ends_its_processes_and_exits_with_3() {
     let jobs = "  long:\n    process: {}\n    run: echo started; sleep 600\n";
     let world = World::start(&["fra"], &deploy("fra", jobs));

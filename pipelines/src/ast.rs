@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::glob::Glob;
+use crate::input::Input;
 use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
 use crate::plan::{Network, Pull, Retry};
 use crate::source::{Span, Spanned};
@@ -15,6 +16,7 @@ pub(crate) type Env = BTreeMap<String, String>;
 pub(crate) struct Pipeline {
     pub(crate) name: Option<PipelineName>,
     pub(crate) on: Option<On>,
+    pub(crate) inputs: Vec<Input>,
     pub(crate) partitions: Vec<Spanned<PartitionName>>,
     pub(crate) defaults: Defaults,
     pub(crate) env: Env,

@@ -47,6 +47,22 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         lost::check(job, report);
     }
     cycle::check(pipeline, report);
+    required_on_push(pipeline, report);
+}
+
+/// A push gives no inputs.
+fn required_on_push(pipeline: &Pipeline, report: &mut Report<'_>) {
+    if pipeline.on.as_ref().is_none_or(|on| on.push.is_none()) {
+        return;
+    }
+    for input in pipeline.inputs.iter().filter(|input| input.default.is_none()) {
+        let Spanned { value: name, span } = &input.name;
+        let message = format!(
+            "the input {} is required, but the pipeline starts on pushes, which give none",
+            quoted(name)
+        );
+        report.error(Code::RequiredOnPush, *span, message, "give it a `default`");
+    }
 }
 
 fn is_of_bearable_size(pipeline: &Pipeline, report: &mut Report<'_>) -> bool {

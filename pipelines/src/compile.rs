@@ -4,6 +4,7 @@ use crate::ast::Pipeline;
 use crate::check::{self, Inventories};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Report, quoted};
 use crate::expand::expand;
+use crate::input;
 use crate::inventory;
 use crate::load::{Sources, Unavailable};
 use crate::name::PartitionName;
@@ -27,7 +28,10 @@ pub fn compile(sources: &Sources, trigger: &Trigger) -> Result<Plan, Diagnostics
             return None;
         }
         not_triggered(&read, trigger, &mut found);
-        expand(&read.pipeline, &sources.path, &read.inventories)
+        let on = read.pipeline.on.as_ref().map_or(Span::START, |on| on.span);
+        let mut report = Report::new(&read.source, &mut found);
+        let inputs = input::resolve(&read.pipeline.inputs, &trigger.inputs(), on, &mut report);
+        expand(&read.pipeline, &sources.path, &inputs, &read.inventories)
     });
     match plan {
         Some(plan) if !found.has_errors() => Ok(plan),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::ast::{Image, Job as Written, OnLost as WrittenOnLost, Pipeline, Task as WrittenTask};
 use crate::check::Inventories;
 use crate::graph::Graph;
+use crate::input::Inputs;
 use crate::name::{JobName, PartitionName};
 use crate::plan::{Container, Job, Network, OnLost, Plan, Pull, Ssh, Task};
 use crate::source::Spanned;
@@ -16,7 +17,12 @@ const DEFAULT_TIMEOUT_S: u32 = 60 * 60;
 /// the file; each job once for each of its partitions.
 ///
 /// None if something is missing that [`crate::check`] reports.
-pub(crate) fn expand(pipeline: &Pipeline, file: &str, inventories: &Inventories) -> Option<Plan> {
+pub(crate) fn expand(
+    pipeline: &Pipeline,
+    file: &str,
+    inputs: &Inputs,
+    inventories: &Inventories,
+) -> Option<Plan> {
     let mut jobs = Vec::new();
     let mut places: BTreeMap<(&JobName, &PartitionName), u32> = BTreeMap::new();
     for place in Graph::new(pipeline).order() {
@@ -33,6 +39,7 @@ pub(crate) fn expand(pipeline: &Pipeline, file: &str, inventories: &Inventories)
         pipeline: pipeline.name.clone()?,
         file: file.to_owned(),
         lock: pipeline.lock.clone(),
+        inputs: inputs.clone(),
         jobs,
     })
 }

@@ -18,11 +18,10 @@ const NOTHING_YET: &str = "remove it; nothing replaces it yet";
 
 pub(crate) const PIPELINE: Place = Place {
     title: "a pipeline",
-    keys: &["name", "on", "partitions", "lock", "defaults", "env", "jobs"],
+    keys: &["name", "on", "inputs", "partitions", "lock", "defaults", "env", "jobs"],
     planned: &[
         ("concurrency", NOTHING_YET),
         ("include", "write the jobs into this file until then"),
-        ("inputs", "start one pipeline for each choice until then"),
         ("templates", "use a YAML anchor and alias until then"),
         ("variables", "use `env` until then"),
         ("window", NOTHING_YET),
@@ -46,8 +45,13 @@ pub(crate) const PUSH: Place = Place {
     planned: &[("paths", "choose by `branches` until then"), ("tags", "use `branches` until then")],
 };
 
-pub(crate) const MANUAL: Place =
-    Place { title: "`manual`", keys: &[], planned: &[("inputs", NOTHING_YET)] };
+pub(crate) const MANUAL: Place = Place { title: "`manual`", keys: &[], planned: &[] };
+
+pub(crate) const INPUT: Place = Place {
+    title: "an input",
+    keys: &["type", "default", "required", "options", "description"],
+    planned: &[],
+};
 
 pub(crate) const PARTITIONS: Place = Place {
     title: "`partitions`",
@@ -159,7 +163,7 @@ pub(crate) const DEVICE: Place = Place {
 
 /// Places of a pipeline file; a key that is unknown in one may belong in another.
 const PIPELINE_PLACES: &[&Place] =
-    &[&PIPELINE, &ON, &PUSH, &DEFAULTS, &JOB, &CONTAINER, &SSH, &ARTIFACTS, &RETRY];
+    &[&PIPELINE, &ON, &PUSH, &INPUT, &DEFAULTS, &JOB, &CONTAINER, &SSH, &ARTIFACTS, &RETRY];
 
 impl Place {
     /// Whether a mapping holds any key that is planned for this place.

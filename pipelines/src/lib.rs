@@ -11,6 +11,7 @@ pub mod compile;
 pub mod diagnostic;
 pub mod glob;
 pub mod id;
+pub mod input;
 pub mod inventory;
 pub mod label;
 pub mod limits;

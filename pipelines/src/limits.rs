@@ -35,6 +35,9 @@ pub const ENV_VALUE_BYTES: usize = 32 << 10;
 /// Longest name of an environment variable, in bytes.
 pub const ENV_NAME_BYTES: usize = 255;
 
+/// Most inputs of a pipeline.
+pub const INPUTS: usize = 50;
+
 /// Longest glob pattern, in bytes.
 pub const GLOB_BYTES: usize = 1024;
 

@@ -1,6 +1,7 @@
 //! From the YAML tree to a pipeline. What cannot be read is reported and left out.
 
 mod failure;
+mod inputs;
 mod job;
 mod on;
 mod task;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::ast::{Defaults, Env, Pipeline};
 use crate::diagnostic::{Code, Report, quoted};
+use crate::input::PREFIX;
 use crate::keys;
 use crate::limits;
 use crate::name::{LockName, PartitionName, PipelineName};
@@ -32,6 +34,7 @@ pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<P
         None => name_of_file(report),
     };
     let on = on(report, &fields);
+    let inputs = fields.node("inputs").map(|node| inputs::inputs(report, node));
     let help = PARTITIONS_HELP;
     let partitions = match report.required(&fields, "partitions", "the pipeline", help) {
         Some(entry) => partitions(report, &entry.value, "`partitions`").unwrap_or_default(),
@@ -45,7 +48,8 @@ pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<P
         Some(entry) => job::jobs(report, &entry.value),
         None => Vec::new(),
     };
-    Some(Pipeline { name, on, partitions, defaults: defaults.unwrap_or_default(), env, lock, jobs })
+    let (inputs, defaults) = (inputs.unwrap_or_default(), defaults.unwrap_or_default());
+    Some(Pipeline { name, on, inputs, partitions, defaults, env, lock, jobs })
 }
 
 /// The partitions that a file names, without reporting anything.
@@ -121,7 +125,7 @@ fn env(report: &mut Report<'_>, node: &Node) -> Env {
     for Entry { key, value } in entries {
         if let Err(reason) = env_name(&key.text) {
             let message = format!("{} cannot name a variable: {reason}", quoted(&key.text));
-            let help = "use letters, digits and `_`, begin with a letter, and not with `GARRISON_`";
+            let help = "use letters, digits and `_`, begin with a letter, and not with `GARRISON_` or `INPUT_`";
             report.error(Code::InvalidEnvName, key.span, message, help);
         }
         let what = format!("the value of {}", quoted(&key.text));
@@ -147,6 +151,9 @@ fn env_name(name: &str) -> Result<(), &'static str> {
     }
     if name.len() > limits::ENV_NAME_BYTES {
         return Err("it is too long");
+    }
+    if name.starts_with(PREFIX) {
+        return Err("names that begin with `INPUT_` are those of inputs");
     }
     if name.starts_with("GARRISON_") {
         return Err("names that begin with `GARRISON_` are set for each job");

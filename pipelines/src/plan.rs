@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::input::Inputs;
 use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
 
 /// What a run will do. Serialised as JSON it is the same, byte for byte, for the same input.
@@ -18,6 +19,9 @@ pub struct Plan {
     /// have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockName>,
+    /// What the run was started with, each input by its name.
+    #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
     /// The jobs in an order in which each stands behind all that it needs.
     pub jobs: Vec<Job>,
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ast::{On, Push};
 use crate::diagnostic::{Diagnostics, Report, quoted};
+use crate::input::Inputs;
 use crate::keys;
 use crate::parse;
 use crate::source::{File, Span};
@@ -21,7 +22,26 @@ pub enum Trigger {
         branch: String,
     },
     /// Somebody asked for a run.
-    Manual,
+    Manual {
+        /// What was chosen.
+        #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+        inputs: Inputs,
+    },
+}
+
+impl Trigger {
+    /// Somebody asked for a run and chose nothing.
+    pub fn by_hand() -> Trigger {
+        Trigger::Manual { inputs: Inputs::new() }
+    }
+
+    /// What was chosen.
+    pub(crate) fn inputs(&self) -> Inputs {
+        match self {
+            Trigger::Push { .. } => Inputs::new(),
+            Trigger::Manual { inputs } => inputs.clone(),
+        }
+    }
 }
 
 /// Whether a pipeline starts.
@@ -74,8 +94,10 @@ pub(crate) fn accepts(on: &On, trigger: &Trigger) -> Answer {
         (Trigger::Push { .. }, None) => {
             ignored("starts by hand only: `on` has no `push`".to_owned())
         }
-        (Trigger::Manual, _) if on.manual => Answer::Starts,
-        (Trigger::Manual, _) => ignored("starts on pushes only: `on` has no `manual`".to_owned()),
+        (Trigger::Manual { .. }, _) if on.manual => Answer::Starts,
+        (Trigger::Manual { .. }, _) => {
+            ignored("starts on pushes only: `on` has no `manual`".to_owned())
+        }
     }
 }
 
@@ -87,7 +109,7 @@ impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trigger::Push { branch } => write!(f, "push to {}", quoted(branch)),
-            Trigger::Manual => f.write_str("start by hand"),
+            Trigger::Manual { .. } => f.write_str("start by hand"),
         }
     }
 }
@@ -113,7 +135,7 @@ mod tests {
         let reason = "starts on pushes to `main`, `release/*`, and this was a push to `x`".into();
         assert_eq!(answer_to(on, &push("x")), Ok(Answer::Ignored { reason }));
         let reason = "starts on pushes only: `on` has no `manual`".into();
-        assert_eq!(answer_to(on, &Trigger::Manual), Ok(Answer::Ignored { reason }));
+        assert_eq!(answer_to(on, &Trigger::by_hand()), Ok(Answer::Ignored { reason }));
     }
 
     #[test]

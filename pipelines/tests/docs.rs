@@ -32,7 +32,7 @@ fn examples_of_pipelines_compile() {
         assert!(!examples.is_empty(), "{name}");
         for example in examples {
             let sources = sources(".garrison/example.yaml", example.as_bytes());
-            let plan = compile(&sources, &Trigger::Manual);
+            let plan = compile(&sources, &Trigger::by_hand());
             plan.unwrap_or_else(|found| panic!("{name}: {found}"));
         }
     }

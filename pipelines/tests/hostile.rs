@@ -20,7 +20,7 @@ const HEAD: &str = "on: { manual: {} }\npartitions: [fra-equ01, fra-equ02]\n";
 
 fn refused(bytes: &[u8]) -> Diagnostics {
     let started = Instant::now();
-    let found = compile(&sources("hostile.yaml", bytes), &Trigger::Manual).unwrap_err();
+    let found = compile(&sources("hostile.yaml", bytes), &Trigger::by_hand()).unwrap_err();
     let shown = found.render();
     assert!(started.elapsed() < DEADLINE, "took {:?}:\n{shown}", started.elapsed());
     assert!(shown.len() < 1 << 20, "{} bytes of diagnostics", shown.len());
@@ -113,7 +113,7 @@ fn jobs_are_limited_after_expansion() {
         for n in 1..jobs {
             writeln!(text, "  j{n}: *j").unwrap();
         }
-        compile(&sources("a.yaml", text.as_bytes()), &Trigger::Manual)
+        compile(&sources("a.yaml", text.as_bytes()), &Trigger::by_hand())
     };
     assert_eq!(plan(limits::JOBS / 2).unwrap().jobs.len(), limits::JOBS);
     let found = plan(limits::JOBS / 2 + 1).unwrap_err();
@@ -166,7 +166,7 @@ fn long_chains_and_many_circles_of_needs_are_walked_in_time() {
         text
     };
     let forwards = chain(&|n| if n + 1 < jobs { format!("j{}", n + 1) } else { String::new() });
-    let plan = compile(&sources("a.yaml", forwards.as_bytes()), &Trigger::Manual).unwrap();
+    let plan = compile(&sources("a.yaml", forwards.as_bytes()), &Trigger::by_hand()).unwrap();
     assert_eq!(plan.jobs[0].name.as_str(), format!("j{}", jobs - 1));
 
     let circles = chain(&|n| format!("j{}, j{}, j{}", (n + 1) % jobs, (n + 7) % jobs, n / 2));
@@ -188,5 +188,5 @@ fn lint_warns_about_inventories_that_are_not_at_hand() {
     let sources = sources("a.yaml", text.as_bytes());
     let found = lint(&sources);
     assert!(!found.has_errors() && !found.is_empty(), "{found}");
-    assert!(compile(&sources, &Trigger::Manual).is_err());
+    assert!(compile(&sources, &Trigger::by_hand()).is_err());
 }

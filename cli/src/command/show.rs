@@ -48,6 +48,9 @@ pub fn text(detail: &RunDetail) -> String {
         let _ = write!(text, ", cancelled by {by}");
     }
     text.push('\n');
+    for (name, value) in &detail.inputs {
+        let _ = writeln!(text, "input {name}: {value}");
+    }
     if let Some(diagnostics) = &run.diagnostics {
         let _ = write!(text, "\n{diagnostics}\n");
     }

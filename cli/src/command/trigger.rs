@@ -3,6 +3,7 @@
 use clap::Args;
 use coordinator::api::types::{NewTrigger, RunDetail, Trigger, Triggered};
 use pipelines::id::RunId;
+use pipelines::input::Inputs;
 use pipelines::name::{PipelineName, RepositoryName};
 use uuid::Uuid;
 
@@ -22,6 +23,9 @@ pub struct Options {
     /// Branch, full reference, or full hash of a commit.
     #[arg(long = "ref", default_value = "main")]
     reference: String,
+    /// One of the pipeline's inputs; may be given several times.
+    #[arg(long = "input", short, value_name = "NAME=VALUE", value_parser = input)]
+    inputs: Vec<(String, String)>,
     /// Waits for the run's end, shows its progress, and exits with its outcome.
     #[arg(long, short)]
     follow: bool,
@@ -36,6 +40,7 @@ pub fn run(client: &Client, options: &Options, format: Format) -> Result<Exit, F
         repository: options.repository.clone(),
         pipeline: options.pipeline.clone(),
         reference: options.reference.clone(),
+        inputs: inputs(&options.inputs)?,
         // A key of our own makes each request safe to send again.
         key: Some(options.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string())),
     };
@@ -48,6 +53,21 @@ pub fn run(client: &Client, options: &Options, format: Format) -> Result<Exit, F
         return Err(Failure::internal("the trigger gave no run"));
     };
     if options.follow { follow(client, run, format) } else { show_once(client, run, format) }
+}
+
+fn input(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn inputs(given: &[(String, String)]) -> Result<Inputs, Failure> {
+    let mut inputs = Inputs::new();
+    for (name, value) in given {
+        if inputs.insert(name.clone(), value.clone()).is_some() {
+            return Err(Failure::usage(format!("the input '{name}' is given twice")));
+        }
+    }
+    Ok(inputs)
 }
 
 /// The trigger once its source is fetched and compiled.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::input::Inputs;
 use pipelines::name::{AgentName, PartitionName, TokenName};
 use pipelines::plan::{self, Plan};
 
@@ -209,6 +210,7 @@ impl ActiveRun {
             pipeline: run.pipeline.clone(),
             file: run.file.clone(),
             lock: None,
+            inputs: Inputs::new(),
             jobs: Vec::new(),
         };
         let (jobs, dependents, open) = (Vec::new(), Vec::new(), BTreeMap::new());

@@ -1,6 +1,7 @@
 //! Triggers: what asks for runs. A trigger is durable before anybody hears that it was taken.
 
 use pipelines::id::RunId;
+use pipelines::input::Inputs;
 use pipelines::name::{PipelineName, RepositoryName};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,9 @@ pub enum Cause {
     Manual {
         /// Which one.
         pipeline: PipelineName,
+        /// What was chosen.
+        #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+        inputs: Inputs,
     },
 }
 

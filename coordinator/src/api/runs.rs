@@ -12,6 +12,7 @@ use coordinator_core::event::Ask;
 use coordinator_core::{attempt, job, run};
 use futures::{Stream, stream};
 use pipelines::id::RunId;
+use pipelines::input::Inputs;
 use pipelines::outcome::Outcome;
 use pipelines::plan::{self, Plan, Task};
 use serde::Deserialize;
@@ -179,7 +180,7 @@ fn missing(id: RunId) -> Failure {
 /// A run with those of its jobs that the actor may see.
 pub(crate) fn detail(api: &Api, actor: &Actor, id: RunId) -> Result<RunDetail, Failure> {
     let record = api.view.run(id)?.ok_or_else(|| missing(id))?;
-    let mut jobs = Vec::new();
+    let (mut jobs, mut inputs) = (Vec::new(), Inputs::new());
     if let Some(plan) = api.view.plan(id)? {
         for (spec, job) in plan.jobs.iter().zip(api.view.jobs(id)?) {
             if actor.may(Role::View, &spec.partition) {
@@ -190,8 +191,9 @@ pub(crate) fn detail(api: &Api, actor: &Actor, id: RunId) -> Result<RunDetail, F
             // Not theirs to know of.
             return Err(missing(id));
         }
+        inputs.clone_from(&plan.inputs);
     }
-    Ok(RunDetail { run: run(record), jobs })
+    Ok(RunDetail { run: run(record), inputs, jobs })
 }
 
 fn run(run: run::Run) -> Run {

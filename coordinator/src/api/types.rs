@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use coordinator_core::lock::Holder;
 use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::input::Inputs;
 use pipelines::name::{
     AgentName, LabelName, LockName, PartitionName, PipelineName, RepositoryName, TokenName,
 };
@@ -30,6 +31,9 @@ pub struct NewTrigger {
     /// A branch, a full reference such as `refs/tags/v1`, or the full hash of a commit that was
     /// pushed.
     pub reference: String,
+    /// What is chosen, each value as text.
+    #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
     /// Makes the request safe to repeat: the same key acts once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -106,6 +110,9 @@ pub struct RunDetail {
     /// The run.
     #[serde(flatten)]
     pub run: Run,
+    /// What it was started with.
+    #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
     /// Its jobs that the caller may see, in the plan's order.
     pub jobs: Vec<Job>,
 }

@@ -137,7 +137,7 @@ fn position(text: &str) -> Option<(u64, u64)> {
 
 fn head(api: &Api, visitor: &Visitor, id: AttemptId) -> Result<Head, Failure> {
     api::logs::check_seen(api, &visitor.actor, id)?;
-    let RunDetail { run, jobs } = api::runs::detail(api, &visitor.actor, id.job.run)?;
+    let RunDetail { run, jobs, .. } = api::runs::detail(api, &visitor.actor, id.job.run)?;
     let job = jobs.into_iter().find(|job| job.id == id.job);
     let job = job.ok_or_else(|| api::logs::missing(id))?;
     let attempt = job.attempts.iter().find(|attempt| attempt.id == id);

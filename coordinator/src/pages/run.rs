@@ -40,6 +40,7 @@ struct Page {
 struct Body {
     run: types::Run,
     status: Status,
+    inputs: Vec<(String, String)>,
     branch: String,
     commit: String,
     created: Time,
@@ -134,12 +135,13 @@ pub(super) async fn retry(
 }
 
 fn body(api: &Api, visitor: &Visitor, id: RunId, query: &RunQuery) -> Result<Body, Failure> {
-    let RunDetail { run, jobs } = api::runs::detail(api, &visitor.actor, id)?;
+    let RunDetail { run, inputs, jobs } = api::runs::detail(api, &visitor.actor, id)?;
     let is_retryable = matches!(run.status.as_str(), "failed" | "cancelled");
     // The core decides; this only saves people a refusal.
     let may_edit = api::runs::may_edit(api, &visitor.actor, id)?;
     Ok(Body {
         status: Status::from(run.status.as_str()),
+        inputs: inputs.into_iter().collect(),
         branch: words::branch(&run.reference).to_owned(),
         commit: words::short(&run.commit).to_owned(),
         created: Time(run.created_us),

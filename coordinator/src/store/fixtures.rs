@@ -15,6 +15,7 @@ use coordinator_core::run::{self, Run};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{self, Cause, Trigger, TriggerId};
 use pipelines::id::RunId;
+use pipelines::input::Inputs;
 use pipelines::name::PartitionName;
 use pipelines::outcome::{LogEnd, Outcome, Verdict};
 use pipelines::plan::{self, Plan, Task};
@@ -75,6 +76,7 @@ pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
     };
     let jobs = partitions.iter().map(job).collect();
     Arc::new(Plan {
+        inputs: Inputs::new(),
         pipeline: "deploy".parse().unwrap(),
         file: "deploy.yaml".to_owned(),
         lock: None,

@@ -78,6 +78,7 @@ codes! {
     InvalidImage = "P045", "An image reference cannot be used.";
     InvalidUser = "P046", "A user name cannot be used.";
     InvalidLabel = "P047", "A label's value cannot be used.";
+    InvalidInput = "P048", "An input is declared wrongly, or its value cannot be used.";
 
     NotOneTask = "P050", "A job has none or several of `container`, `ssh` and `process`.";
     UnknownJob = "P051", "`needs` names a job that does not exist.";
@@ -96,6 +97,9 @@ codes! {
     LostAfterUnused = "P064", "`lost_after` is given, and nothing is done then.";
     LostOnDevice = "P065", "A job on a device cannot be given up by `on_lost`.";
     LostOnHostNetwork = "P066", "A container with its host's network is given up by `on_lost`.";
+    UnknownInput = "P067", "An input is given that the pipeline does not have.";
+    MissingInput = "P068", "A required input is not given.";
+    RequiredOnPush = "P069", "An input is required, and the pipeline starts on pushes.";
 
     WrongPartition = "P070", "An inventory is another partition's.";
     InvalidHostKey = "P071", "A host key cannot be used.";

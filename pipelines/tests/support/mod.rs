@@ -52,12 +52,16 @@ fn inventory(partition: &PartitionName) -> Found {
     }
 }
 
-/// The trigger that a case names in its first line, as `# trigger: push main`; else by hand.
+/// The trigger that a case names in its first line, as `# trigger: push main` or `# trigger: os=4 b=c`;
+/// else by hand without inputs.
 pub(crate) fn trigger(bytes: &[u8]) -> Trigger {
     let text = String::from_utf8_lossy(bytes);
     let first = text.lines().next().unwrap_or_default();
-    match first.strip_prefix("# trigger: push ") {
-        Some(branch) => Trigger::Push { branch: branch.to_owned() },
-        None => Trigger::Manual,
+    if let Some(branch) = first.strip_prefix("# trigger: push ") {
+        return Trigger::Push { branch: branch.to_owned() };
     }
+    let inputs = first.strip_prefix("# trigger: ").unwrap_or_default().split_whitespace();
+    let inputs = inputs.map(|input| input.split_once('=').unwrap());
+    let inputs = inputs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Trigger::Manual { inputs: inputs.collect() }
 }

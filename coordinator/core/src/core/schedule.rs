@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use pipelines::id::JobId;
+use pipelines::input;
 use pipelines::name::PartitionName;
 use pipelines::order::{self, Order};
 
@@ -100,7 +101,8 @@ impl Core {
 
 fn order(state: &State, attempt: &Attempt) -> Option<Order> {
     let active = state.runs.get(&attempt.id.job.run)?;
-    let job = state.spec(attempt.id.job)?.clone();
+    let mut job = state.spec(attempt.id.job)?.clone();
+    job.env.extend(input::variables(&active.plan.inputs));
     let artifacts = job
         .needs
         .iter()

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::input::Inputs;
 use pipelines::name::LabelName;
 use pipelines::outcome::{LogEnd, Outcome, Progress, Verdict};
 use pipelines::plan::{self, OnLost, Plan, Retry, RetryOn, Task};
@@ -45,7 +46,13 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
             });
         }
     }
-    Plan { pipeline: "site".parse().unwrap(), file: ".garrison/site.yaml".into(), lock: None, jobs }
+    Plan {
+        pipeline: "site".parse().unwrap(),
+        file: ".garrison/site.yaml".into(),
+        lock: None,
+        inputs: Inputs::new(),
+        jobs,
+    }
 }
 
 /// The same, held together by a lock; its last job has a lock of its own.
