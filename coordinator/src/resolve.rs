@@ -97,8 +97,8 @@ impl Shared {
         let mirror = self.with_trigger(trigger, begun).await?;
         let (commit, happened) = match &trigger.cause {
             Cause::Push { commit } => {
-                let branch = branch(&trigger.reference).to_owned();
-                (mirror.commit(commit).await.map_err(say)?, trigger::Trigger::Push { branch })
+                let happened = trigger::Trigger::of_push(&trigger.reference);
+                (mirror.commit(commit).await.map_err(say)?, happened)
             }
             Cause::Manual { inputs, .. } => {
                 let commit = mirror.commit(&trigger.reference).await.map_err(say)?;
@@ -274,7 +274,7 @@ impl Pipeline<'_> {
     }
 
     fn is_push(&self) -> bool {
-        matches!(self.happened, trigger::Trigger::Push { .. })
+        matches!(self.trigger.cause, Cause::Push { .. })
     }
 
     async fn compile(&self, file: File) -> Resolution {

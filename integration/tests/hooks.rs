@@ -45,6 +45,28 @@ fn a_push_runs_what_asked_for_it_at_that_commit() {
 }
 
 #[test]
+fn a_tag_runs_what_asked_for_it_at_what_it_stands_for() {
+    let world =
+        World::start(&["fra"], &PIPELINE.replace("push: { branches: [main] }", "tag: ['v*']"));
+    let commit = ok(world.site.commit(&[("greeting", "hello\n")]));
+    ok(world.site.git(&["tag", "--annotate", "--message=one", "v1"]));
+    // Of an annotated tag GitHub names the tag's own object.
+    let object = ok(world.site.git(&["rev-parse", "v1"]));
+    assert_ne!(object, commit);
+    let tell = |reference: &str| {
+        let webhook = ok(world.site.webhook("push", &push_payload(reference, &object)));
+        let (status, text) = ok(world.site.deliver(&webhook));
+        assert_eq!(status, 202, "{text}");
+        serde_json::from_str::<Value>(&text).unwrap()["trigger"].as_u64().unwrap()
+    };
+    let detail = run_of(&world, tell("refs/tags/v1"));
+    assert_eq!((&detail["status"], &detail["commit"]), (&"succeeded".into(), &commit.into()));
+    let path = format!("/api/v1/triggers/{}", tell("refs/tags/1"));
+    let other: Value = ok(ok(world.site.client()).get(&path));
+    assert_eq!((&other["status"], &other["runs"]), (&"resolved".into(), &json!([])), "{other:#}");
+}
+
+#[test]
 fn what_is_not_from_the_forge_is_refused() {
     let world = World::without_agents(&["fra"], PIPELINE);
     let (commit, good) = pushed(&world);
@@ -80,7 +102,7 @@ fn what_starts_nothing_is_answered_with_the_reason() {
     deleted["deleted"] = json!(true);
     for (event, payload, message) in [
         ("ping", json!({ "zen": "Keep it logically awesome." }), "pong"),
-        ("push", push_payload("refs/tags/v1", &commit), "ignored: refs/tags/v1 is no branch"),
+        ("push", push_payload("refs/notes/x", &commit), "refs/notes/x is neither branch nor tag"),
         ("push", deleted, "ignored: branch old was deleted"),
         ("issues", json!({}), "ignored: events of kind \\\"issues\\\" start nothing"),
     ] {

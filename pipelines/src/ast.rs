@@ -28,14 +28,15 @@ pub(crate) struct Pipeline {
 pub(crate) struct On {
     /// Where the key stands.
     pub(crate) span: Span,
-    pub(crate) push: Option<Push>,
+    pub(crate) push: Option<Refs>,
+    pub(crate) tag: Option<Refs>,
     pub(crate) manual: bool,
 }
 
-/// Which pushes start it.
-pub(crate) enum Push {
-    AnyBranch,
-    Branches(Vec<Glob>),
+/// Which branches or tags start it.
+pub(crate) enum Refs {
+    Any,
+    Only(Vec<Glob>),
 }
 
 #[derive(Default)]

@@ -52,7 +52,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
 
 /// A push gives no inputs.
 fn required_on_push(pipeline: &Pipeline, report: &mut Report<'_>) {
-    if pipeline.on.as_ref().is_none_or(|on| on.push.is_none()) {
+    if pipeline.on.as_ref().is_none_or(|on| on.push.is_none() && on.tag.is_none()) {
         return;
     }
     for input in pipeline.inputs.iter().filter(|input| input.default.is_none()) {

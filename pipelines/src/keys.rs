@@ -30,19 +30,21 @@ pub(crate) const PIPELINE: Place = Place {
 
 pub(crate) const ON: Place = Place {
     title: "`on`",
-    keys: &["push", "manual"],
+    keys: &["push", "tag", "manual"],
     planned: &[
         ("event", "use `manual` until then, and start the pipeline over the API"),
         ("pull_request", "use `push` until then"),
         ("schedule", "use `manual` until then, and start the pipeline from a timer"),
-        ("tag", "use `push` or `manual` until then"),
     ],
 };
 
 pub(crate) const PUSH: Place = Place {
     title: "`push`",
     keys: &["branches"],
-    planned: &[("paths", "choose by `branches` until then"), ("tags", "use `branches` until then")],
+    planned: &[
+        ("paths", "choose by `branches` until then"),
+        ("tags", "write `tag:` beside `push:`"),
+    ],
 };
 
 pub(crate) const MANUAL: Place = Place { title: "`manual`", keys: &[], planned: &[] };

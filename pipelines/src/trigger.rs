@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ast::{On, Push};
+use crate::ast::{On, Refs};
 use crate::diagnostic::{Diagnostics, Report, quoted};
 use crate::input::Inputs;
 use crate::keys;
@@ -21,6 +21,11 @@ pub enum Trigger {
         /// The branch, without `refs/heads/`.
         branch: String,
     },
+    /// A tag came.
+    Tag {
+        /// The tag, without `refs/tags/`.
+        tag: String,
+    },
     /// Somebody asked for a run.
     Manual {
         /// What was chosen.
@@ -30,6 +35,17 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// What a push to the full reference is: of a tag, or of commits to a branch.
+    pub fn of_push(reference: &str) -> Trigger {
+        match reference.strip_prefix("refs/tags/") {
+            Some(tag) => Trigger::Tag { tag: tag.to_owned() },
+            None => {
+                let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference);
+                Trigger::Push { branch: branch.to_owned() }
+            }
+        }
+    }
+
     /// Somebody asked for a run and chose nothing.
     pub fn by_hand() -> Trigger {
         Trigger::Manual { inputs: Inputs::new() }
@@ -38,7 +54,7 @@ impl Trigger {
     /// What was chosen.
     pub(crate) fn inputs(&self) -> Inputs {
         match self {
-            Trigger::Push { .. } => Inputs::new(),
+            Trigger::Push { .. } | Trigger::Tag { .. } => Inputs::new(),
             Trigger::Manual { inputs } => inputs.clone(),
         }
     }
@@ -78,27 +94,32 @@ pub fn answer(file: &File, trigger: &Trigger) -> Result<Answer, Diagnostics> {
 
 /// Whether `on` names the trigger.
 pub(crate) fn accepts(on: &On, trigger: &Trigger) -> Answer {
-    match (trigger, &on.push) {
-        (Trigger::Push { .. }, Some(Push::AnyBranch)) => Answer::Starts,
-        (Trigger::Push { branch }, Some(Push::Branches(globs))) => {
-            if globs.iter().any(|glob| glob.matches(branch)) {
-                return Answer::Starts;
-            }
-            let globs: Vec<_> = globs.iter().map(|glob| quoted(glob.as_str())).collect();
-            let branches = globs.join(", ");
-            ignored(format!(
-                "starts on pushes to {branches}, and this was a push to {}",
-                quoted(branch)
-            ))
-        }
-        (Trigger::Push { .. }, None) => {
-            ignored("starts by hand only: `on` has no `push`".to_owned())
-        }
-        (Trigger::Manual { .. }, _) if on.manual => Answer::Starts,
-        (Trigger::Manual { .. }, _) => {
-            ignored("starts on pushes only: `on` has no `manual`".to_owned())
-        }
+    match (trigger, &on.push, &on.tag) {
+        (Trigger::Push { branch }, Some(refs), _) => among(refs, branch, "pushes to", "a push to"),
+        (Trigger::Tag { tag }, _, Some(refs)) => among(refs, tag, "tags", "the tag"),
+        (Trigger::Push { .. }, None, _) => ignored(otherwise(on, "push")),
+        (Trigger::Tag { .. }, _, None) => ignored(otherwise(on, "tag")),
+        (Trigger::Manual { .. }, ..) if on.manual => Answer::Starts,
+        (Trigger::Manual { .. }, ..) => ignored(otherwise(on, "manual")),
     }
+}
+
+fn among(refs: &Refs, name: &str, starts_on: &str, this_was: &str) -> Answer {
+    let Refs::Only(globs) = refs else { return Answer::Starts };
+    if globs.iter().any(|glob| glob.matches(name)) {
+        return Answer::Starts;
+    }
+    let globs: Vec<_> = globs.iter().map(|glob| quoted(glob.as_str())).collect();
+    let globs = globs.join(", ");
+    ignored(format!("starts on {starts_on} {globs}, and this was {this_was} {}", quoted(name)))
+}
+
+/// What starts the pipeline, when that is not `lacking`.
+fn otherwise(on: &On, lacking: &str) -> String {
+    let known = [(on.push.is_some(), "on pushes"), (on.tag.is_some(), "on tags")];
+    let known = known.into_iter().chain([(on.manual, "by hand")]);
+    let known: Vec<_> = known.filter_map(|(is, word)| is.then_some(word)).collect();
+    format!("starts {} only: `on` has no `{lacking}`", known.join(" and "))
 }
 
 fn ignored(reason: String) -> Answer {
@@ -109,6 +130,7 @@ impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trigger::Push { branch } => write!(f, "push to {}", quoted(branch)),
+            Trigger::Tag { tag } => write!(f, "tag {}", quoted(tag)),
             Trigger::Manual { .. } => f.write_str("start by hand"),
         }
     }
@@ -145,6 +167,22 @@ mod tests {
         }
         let reason = "starts by hand only: `on` has no `push`".into();
         assert_eq!(answer_to("on: { manual: {} }", &push("x")), Ok(Answer::Ignored { reason }));
+    }
+
+    #[test]
+    fn a_tag_starts_what_names_it() {
+        let tag = |name: &str| Trigger::of_push(&format!("refs/tags/{name}"));
+        for on in ["on: { tag: ['v*', 'site/**'] }", "on: { tag: }", "on: { tag: null, push: {} }"]
+        {
+            assert_eq!(answer_to(on, &tag("v1.2")), Ok(Answer::Starts), "{on}");
+        }
+        let reason = "starts on tags `v*`, and this was the tag `1.2`".into();
+        assert_eq!(answer_to("on: { tag: ['v*'] }", &tag("1.2")), Ok(Answer::Ignored { reason }));
+        let reason = "starts on pushes and by hand only: `on` has no `tag`".into();
+        let on = "on: { push: {}, manual: {} }";
+        assert_eq!(answer_to(on, &tag("v1")), Ok(Answer::Ignored { reason }));
+        let reason = "starts on tags only: `on` has no `push`".into();
+        assert_eq!(answer_to("on: { tag: }", &push("v1")), Ok(Answer::Ignored { reason }));
     }
 
     #[test]

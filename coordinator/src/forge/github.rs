@@ -92,14 +92,16 @@ fn push(forge: &Forge, body: &[u8]) -> Result<Hook, Error> {
     let full_name = push.repository.full_name;
     let repository =
         forge.repository(&full_name).ok_or_else(|| Error::UnknownRepository(cut(full_name)))?;
-    let Some(branch) = push.reference.strip_prefix("refs/heads/") else {
-        return Ok(ignored(format!("{} is no branch", cut(push.reference))));
+    let kinds = [("branch", "refs/heads/"), ("tag", "refs/tags/")];
+    let named = |(kind, prefix)| Some((kind, push.reference.strip_prefix(prefix)?));
+    let Some((kind, name)) = kinds.into_iter().find_map(named) else {
+        return Ok(ignored(format!("{} is neither branch nor tag", cut(push.reference))));
     };
     if push.deleted {
-        return Ok(ignored(format!("branch {} was deleted", cut(branch.to_owned()))));
+        return Ok(ignored(format!("{kind} {} was deleted", cut(name.to_owned()))));
     }
     if push.reference.len() > TEXT {
-        return Err(Error::Payload("the branch's name is too long".to_owned()));
+        return Err(Error::Payload("the reference is too long".to_owned()));
     }
     let hex = push.after.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !hex || !matches!(push.after.len(), 40 | 64) {
@@ -178,8 +180,10 @@ mod tests {
         let reason = "branch main was deleted".to_owned();
         let ignored = push_of(&payload("refs/heads/main", true, "acme/infra"));
         assert_eq!(ignored, Ok(Hook::Ignored { reason }));
-        let reason = "refs/tags/v1 is no branch".to_owned();
-        let ignored = push_of(&payload("refs/tags/v1", false, "acme/infra"));
+        let tag = push_of(&payload("refs/tags/v1", false, "acme/infra"));
+        assert!(matches!(tag, Ok(Hook::Push { reference, .. }) if reference == "refs/tags/v1"));
+        let reason = "refs/notes/x is neither branch nor tag".to_owned();
+        let ignored = push_of(&payload("refs/notes/x", false, "acme/infra"));
         assert_eq!(ignored, Ok(Hook::Ignored { reason }));
         let unknown = push_of(&payload("refs/heads/main", false, "evil/infra"));
         assert_eq!(unknown, Err(Error::UnknownRepository("evil/infra".to_owned())));

@@ -1,16 +1,18 @@
 //! `on`: when a pipeline starts.
 
-use crate::ast::{On, Push};
+use crate::ast::{On, Refs};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::fields::Fields;
 use crate::glob::Glob;
 use crate::keys;
-use crate::yaml::{Entry, Node};
+use crate::yaml::{Entry, Node, Value};
 
-const HELP: &str = "write `on: { push: { branches: [main] } }`, `on: { manual: {} }`, or both";
+const HELP: &str = "write `on: { push: { branches: [main] } }`, `on: { tag: ['v*'] }`, `on: { manual: {} }`, or several";
 
 const BRANCHES_HELP: &str =
     "write a branch such as `main`, with `*` for a part of it and `**` for whole parts";
+
+const TAGS_HELP: &str = "list tags such as `['v*']`, with `*` for a part of one and `**` for whole parts; nothing for all";
 
 /// Reads `on` of a pipeline.
 pub(crate) fn on(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<On> {
@@ -24,27 +26,46 @@ pub(crate) fn on(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<On> {
     }
     let fields = report.fields(&entry.value, span, &keys::ON)?;
     let push = fields.entry("push").and_then(|entry| push(report, entry));
+    let tag = fields.entry("tag").and_then(|entry| tag(report, entry));
     let manual = fields.entry("manual").and_then(|entry| {
         report.fields_or_none(&entry.value, entry.key.span, &keys::MANUAL).map(|_| ())
     });
-    Some(On { span, push, manual: manual.is_some() })
+    Some(On { span, push, tag, manual: manual.is_some() })
 }
 
-fn push(report: &mut Report<'_>, entry: &Entry) -> Option<Push> {
+fn push(report: &mut Report<'_>, entry: &Entry) -> Option<Refs> {
     let fields = report.fields_or_none(&entry.value, entry.key.span, &keys::PUSH)?;
-    let Some(branches) = fields.node("branches") else { return Some(Push::AnyBranch) };
+    let Some(branches) = fields.node("branches") else { return Some(Refs::Any) };
     let items = report.list(branches, "`branches`", "list them: `branches: [main]`")?;
-    Some(Push::Branches(items.iter().filter_map(|item| branch(report, item)).collect()))
+    Some(Refs::Only(items.iter().filter_map(|item| branch(report, item)).collect()))
+}
+
+fn tag(report: &mut Report<'_>, entry: &Entry) -> Option<Refs> {
+    if let Value::Null = entry.value.value {
+        return Some(Refs::Any);
+    }
+    let items = report.list(&entry.value, "`tag`", TAGS_HELP)?;
+    let tag = |node| pattern(report, node, "a tag pattern", "tag", TAGS_HELP);
+    Some(Refs::Only(items.iter().filter_map(tag).collect()))
 }
 
 fn branch(report: &mut Report<'_>, node: &Node) -> Option<Glob> {
-    let what = "a branch pattern";
+    pattern(report, node, "a branch pattern", "branch", BRANCHES_HELP)
+}
+
+fn pattern(
+    report: &mut Report<'_>,
+    node: &Node,
+    what: &str,
+    kind: &str,
+    help: &str,
+) -> Option<Glob> {
     let code = Code::InvalidGlob;
-    let glob: Glob = report.scalar(node, what, code, BRANCHES_HELP, str::parse)?.value;
+    let glob: Glob = report.scalar(node, what, code, help, str::parse)?.value;
     if glob.as_str().ends_with('/') {
         let message =
-            format!("{what} cannot be {}: no branch ends with a slash", quoted(glob.as_str()));
-        let help = format!("write {} for all branches below", quoted(&format!("{glob}**")));
+            format!("{what} cannot be {}: no {kind} ends with a slash", quoted(glob.as_str()));
+        let help = format!("write {} for all below", quoted(&format!("{glob}**")));
         report.error(code, node.span, message, help);
         return None;
     }

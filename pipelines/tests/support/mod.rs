@@ -60,6 +60,9 @@ pub(crate) fn trigger(bytes: &[u8]) -> Trigger {
     if let Some(branch) = first.strip_prefix("# trigger: push ") {
         return Trigger::Push { branch: branch.to_owned() };
     }
+    if let Some(tag) = first.strip_prefix("# trigger: tag ") {
+        return Trigger::Tag { tag: tag.to_owned() };
+    }
     let inputs = first.strip_prefix("# trigger: ").unwrap_or_default().split_whitespace();
     let inputs = inputs.map(|input| input.split_once('=').unwrap());
     let inputs = inputs.map(|(name, value)| (name.to_owned(), value.to_owned()));
