@@ -303,6 +303,7 @@ mod tests {
                 name: "job".parse().unwrap(),
                 partition: "fra-equ01".parse().unwrap(),
                 needs: vec![],
+                without_artifacts: Vec::new(),
                 task,
                 run: vec![],
                 env: Default::default(),

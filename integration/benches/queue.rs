@@ -142,6 +142,7 @@ fn plan(jobs: usize) -> Arc<Plan> {
         name: format!("j{number}").parse().unwrap(),
         partition: "fra".parse().unwrap(),
         needs: Vec::new(),
+        without_artifacts: Vec::new(),
         task: Task::Process,
         run: vec!["true".to_owned()],
         env: BTreeMap::new(),

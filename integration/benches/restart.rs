@@ -83,6 +83,7 @@ fn plan() -> Arc<Plan> {
         name: "only".parse().unwrap(),
         partition: "fra".parse().unwrap(),
         needs: Vec::new(),
+        without_artifacts: Vec::new(),
         task: Task::Process,
         run: vec!["true".to_owned()],
         env: BTreeMap::new(),

@@ -87,7 +87,8 @@ fn what_a_job_leaves_lies_over_the_source_of_the_jobs_that_need_it() {
                 - echo changed > text && echo not wanted > other\n    artifacts: { paths: [out/, text] }\n\
                 \x20 none:\n    process: {}\n    run: 'true'\n    artifacts: { paths: ['*.log'] }\n\
                 \x20 use:\n    process: {}\n    needs: [make, none]\n    run: cat out/deep/file text; test ! -e other\n\
-                \x20 apart:\n    process: {}\n    run: cat text; test ! -e out\n";
+                \x20 apart:\n    process: {}\n    run: cat text; test ! -e out\n\
+                \x20 without:\n    process: {}\n    needs: [{ job: make, artifacts: false }]\n    run: cat text; test ! -e out\n";
     let world = World::start(&["fra"], &deploy("fra", jobs));
     ok(world.site.commit(&[("text", "as committed\n")]));
     let detail = world.finished(world.trigger());
@@ -97,6 +98,7 @@ fn what_a_job_leaves_lies_over_the_source_of_the_jobs_that_need_it() {
     assert!(log(1).contains("artifacts: no file matches *.log\n"), "{}", log(1));
     assert!(log(2).contains("\nmade\nchanged\n"), "{}", log(2));
     assert!(log(3).contains("\nas committed\n"), "{}", log(3));
+    assert!(log(4).contains("\nas committed\n"), "{}", log(4));
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(crate) struct Job {
     pub(crate) name: Spanned<JobName>,
     pub(crate) task: Option<Spanned<Task>>,
     pub(crate) run: Vec<String>,
-    pub(crate) needs: Vec<Spanned<JobName>>,
+    pub(crate) needs: Vec<Need>,
     pub(crate) env: Env,
     pub(crate) timeout_s: Option<u32>,
     pub(crate) artifacts: Option<Artifacts>,
@@ -63,6 +63,15 @@ pub(crate) struct Job {
     pub(crate) on_lost: Option<Spanned<OnLost>>,
     /// In seconds.
     pub(crate) lost_after: Option<Spanned<u32>>,
+}
+
+/// A job that must succeed first.
+pub(crate) struct Need {
+    pub(crate) job: Spanned<JobName>,
+    /// It need not run in each partition.
+    pub(crate) optional: bool,
+    /// What it leaves is wanted.
+    pub(crate) artifacts: bool,
 }
 
 /// What is done when the job's agent is away for long.

@@ -117,14 +117,18 @@ fn partitions(job: &Job, names: &Names<'_>, report: &mut Report<'_>) {
 
 fn needs(job: &Job, names: &Names<'_>, report: &mut Report<'_>) {
     let name = quoted(job.name.value.as_str());
-    for Spanned { value: need, span } in distinct(&job.needs, "`needs`", report) {
+    let listed: Vec<_> = job.needs.iter().map(|need| need.job.clone()).collect();
+    let optional = |name: &JobName| job.needs.iter().any(|it| it.optional && it.job.value == *name);
+    for Spanned { value: need, span } in distinct(&listed, "`needs`", report) {
         if *need == job.name.value {
             let message = format!("the job {name} needs itself");
             report.error(Code::NeedsItself, *span, message, "remove it from its own `needs`");
             continue;
         }
         if names.jobs.contains_key(need) {
-            need_elsewhere(job, need, names, *span, report);
+            if !optional(need) {
+                need_elsewhere(job, need, names, *span, report);
+            }
         } else if !report.is_full() {
             let message =
                 format!("the job {name} needs {}, which is no job", quoted(need.as_str()));
@@ -153,8 +157,9 @@ fn need_elsewhere(
             "the job {name} runs in {}, but {need}, which it needs, does not",
             quoted(lacking.as_str())
         );
-        let help =
-            format!("add the partition to those of {need}, or remove it from those of {name}");
+        let help = format!(
+            "write `optional: true` beside it, or make the partitions of {need} and {name} fit"
+        );
         report.error(Code::NeedElsewhere, span, message, help);
     }
 }

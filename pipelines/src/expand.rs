@@ -28,11 +28,23 @@ pub(crate) fn expand(
     for place in Graph::new(pipeline).order() {
         let written = &pipeline.jobs[place];
         for Spanned { value: partition, .. } in pipeline.partitions_of(written) {
-            let needs = written.needs.iter().map(|need| places.get(&(&need.value, partition)));
-            let mut needs: Vec<u32> = needs.map(Option::<&u32>::copied).collect::<Option<_>>()?;
+            let (mut needs, mut without_artifacts) = (Vec::new(), Vec::new());
+            for need in &written.needs {
+                let place = places.get(&(&need.job.value, partition)).copied();
+                let Some(place) = place else {
+                    if need.optional {
+                        continue;
+                    }
+                    return None;
+                };
+                needs.push(place);
+                without_artifacts.extend((!need.artifacts).then_some(place));
+            }
             needs.sort_unstable();
+            without_artifacts.sort_unstable();
             places.insert((&written.name.value, partition), u32::try_from(jobs.len()).ok()?);
-            jobs.push(Job { needs, ..job(pipeline, written, partition, inventories)? });
+            let job = job(pipeline, written, partition, inventories)?;
+            jobs.push(Job { needs, without_artifacts, ..job });
         }
     }
     Some(Plan {
@@ -59,6 +71,7 @@ fn job(
         name: written.name.value.clone(),
         partition: partition.clone(),
         needs: Vec::new(),
+        without_artifacts: Vec::new(),
         task: task(pipeline, &written.task.as_ref()?.value, partition, inventories)?,
         run: written.run.clone(),
         env,

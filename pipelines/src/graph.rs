@@ -26,7 +26,7 @@ impl Graph {
         let places: BTreeMap<&str, usize> =
             jobs.map(|(place, job)| (job.name.value.as_str(), place)).collect();
         let needs_of = |(own, job): (usize, &crate::ast::Job)| {
-            let places = job.needs.iter().filter_map(|need| places.get(need.value.as_str()));
+            let places = job.needs.iter().filter_map(|need| places.get(need.job.value.as_str()));
             places.copied().filter(|place| *place != own).collect()
         };
         Self { needs: pipeline.jobs.iter().enumerate().map(needs_of).collect() }

@@ -122,15 +122,8 @@ pub(crate) const SSH: Place = Place {
     planned: &[("timeout", "use the job's own `timeout` until then")],
 };
 
-pub(crate) const NEED: Place = Place {
-    title: "an entry of `needs`",
-    keys: &[],
-    planned: &[
-        ("artifacts", "write the job's name alone until then"),
-        ("job", "write the job's name alone until then"),
-        ("optional", "write the job's name alone until then"),
-    ],
-};
+pub(crate) const NEED: Place =
+    Place { title: "an entry of `needs`", keys: &["job", "optional", "artifacts"], planned: &[] };
 
 pub(crate) const ARTIFACTS: Place =
     Place { title: "`artifacts`", keys: &["paths"], planned: &[("expire", NOTHING_YET)] };
@@ -165,7 +158,7 @@ pub(crate) const DEVICE: Place = Place {
 
 /// Places of a pipeline file; a key that is unknown in one may belong in another.
 const PIPELINE_PLACES: &[&Place] =
-    &[&PIPELINE, &ON, &PUSH, &INPUT, &DEFAULTS, &JOB, &CONTAINER, &SSH, &ARTIFACTS, &RETRY];
+    &[&PIPELINE, &ON, &PUSH, &INPUT, &DEFAULTS, &JOB, &NEED, &CONTAINER, &SSH, &ARTIFACTS, &RETRY];
 
 impl Place {
     /// Whether a mapping holds any key that is planned for this place.

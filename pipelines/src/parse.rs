@@ -109,6 +109,13 @@ fn defaults(report: &mut Report<'_>, entry: &Entry) -> Defaults {
     }
 }
 
+fn yes_or_no(report: &mut Report<'_>, node: &Node, what: &str) -> Option<bool> {
+    match &node.value {
+        Value::Bool(written) => Some(written.value),
+        _ => report.wrong_type(node, what, "`true` or `false`", "write `true` or `false`"),
+    }
+}
+
 fn lock(report: &mut Report<'_>, node: &Node) -> Option<LockName> {
     Some(report.name(node, "the lock's name")?.value)
 }

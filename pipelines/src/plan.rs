@@ -49,6 +49,9 @@ pub struct Job {
     /// Indexes of jobs in [`Plan::jobs`] that must succeed first; sorted, each less than its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<u32>,
+    /// Those of `needs` whose artifacts it does not get; sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_artifacts: Vec<u32>,
     /// By what means it runs.
     pub task: Task,
     /// Shell lines; the first one that fails ends the job.

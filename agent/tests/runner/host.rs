@@ -95,6 +95,7 @@ pub(crate) fn order(number: u32, lines: &[&str]) -> Order {
             name: "job".parse().unwrap(),
             partition: "fra-equ01".parse().unwrap(),
             needs: vec![],
+            without_artifacts: Vec::new(),
             task: Task::Process,
             run: lines.iter().map(|line| (*line).to_owned()).collect(),
             env: Default::default(),

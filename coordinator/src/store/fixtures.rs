@@ -64,6 +64,7 @@ pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
         name: "deploy".parse().unwrap(),
         partition: partition.parse().unwrap(),
         needs: Vec::new(),
+        without_artifacts: Vec::new(),
         task: Task::Process,
         run: vec![script.to_owned()],
         env: BTreeMap::new(),

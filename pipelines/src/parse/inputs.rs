@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::yes_or_no;
 use crate::diagnostic::{Code, Report, quoted};
 use crate::fields::Fields;
 use crate::input::{Input, Kind};
 use crate::keys;
 use crate::limits;
 use crate::source::Spanned;
-use crate::yaml::{Entry, Node, Value};
+use crate::yaml::{Entry, Node};
 
 const INPUTS_HELP: &str = "write a mapping from each input's name to what may be given, such as \
                            `check: { type: bool, default: false }`";
@@ -58,7 +59,7 @@ fn input(report: &mut Report<'_>, entry: &Entry) -> Option<Input> {
     if let Some(node) = fields.node("description") {
         report.text(node, "`description`", "write what the input is for");
     }
-    let required = fields.node("required").and_then(|node| required(report, node));
+    let required = fields.node("required").and_then(|node| yes_or_no(report, node, "`required`"));
     let default = fields.node("default");
     match (default, required) {
         (None, Some(true)) | (Some(_), None | Some(false)) => {}
@@ -127,13 +128,6 @@ fn options_of(report: &mut Report<'_>, node: &Node) -> Option<Vec<String>> {
         options.push(option);
     }
     Some(options)
-}
-
-fn required(report: &mut Report<'_>, node: &Node) -> Option<bool> {
-    match &node.value {
-        Value::Bool(written) => Some(written.value),
-        _ => report.wrong_type(node, "`required`", "`true` or `false`", "write `required: true`"),
-    }
 }
 
 fn value_of(report: &mut Report<'_>, node: &Node, kind: &Kind) -> Option<String> {

@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::{env, failure, lock, partitions, task, timeout};
-use crate::ast::{Artifacts, Job};
+use super::{env, failure, lock, partitions, task, timeout, yes_or_no};
+use crate::ast::{Artifacts, Job, Need};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::glob::Glob;
 use crate::keys;
 use crate::label;
 use crate::limits;
 use crate::name::{JobName, LabelName};
-use crate::source::Spanned;
 use crate::yaml::{Entry, Node, Value};
 
 const JOBS_HELP: &str = "write a mapping from each job's name to what it does";
 
 const RUN_HELP: &str = "write a command, or a list of them: `run: [make, make install]`";
 
-const NEEDS_HELP: &str = "list the names of jobs, such as `needs: [build]`";
+const NEEDS_HELP: &str = "list jobs, such as `needs: [build, { job: lint, optional: true }]`";
 
 const GLOB_HELP: &str =
     "write a path below the working directory, such as `dist/` or `out/**/*.log`";
@@ -105,7 +104,7 @@ fn command(report: &mut Report<'_>, node: &Node) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn needs(report: &mut Report<'_>, node: &Node) -> Vec<Spanned<JobName>> {
+fn needs(report: &mut Report<'_>, node: &Node) -> Vec<Need> {
     let items = match &node.value {
         Value::List(items) => items.as_slice(),
         _ => report.list(node, "`needs`", NEEDS_HELP).unwrap_or_default(),
@@ -113,12 +112,22 @@ fn needs(report: &mut Report<'_>, node: &Node) -> Vec<Spanned<JobName>> {
     items.iter().filter_map(|item| need(report, item)).collect()
 }
 
-fn need(report: &mut Report<'_>, node: &Node) -> Option<Spanned<JobName>> {
-    if keys::NEED.plans(&node.value) {
-        report.fields(node, node.span, &keys::NEED)?;
-        return None;
+fn need(report: &mut Report<'_>, node: &Node) -> Option<Need> {
+    let what = "the needed job's name";
+    if !matches!(node.value, Value::Map(_)) {
+        let job = report.name(node, what)?;
+        return Some(Need { job, optional: false, artifacts: true });
     }
-    report.name(node, "the needed job's name")
+    let fields = report.fields(node, node.span, &keys::NEED)?;
+    let optional = fields.node("optional").and_then(|node| yes_or_no(report, node, "`optional`"));
+    let artifacts =
+        fields.node("artifacts").and_then(|node| yes_or_no(report, node, "`artifacts`"));
+    let job = report.required(&fields, "job", "this entry of `needs`", NEEDS_HELP)?;
+    Some(Need {
+        job: report.name(&job.value, what)?,
+        optional: optional.unwrap_or(false),
+        artifacts: artifacts.unwrap_or(true),
+    })
 }
 
 fn labels(report: &mut Report<'_>, node: &Node) -> BTreeMap<LabelName, String> {

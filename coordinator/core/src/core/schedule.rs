@@ -106,6 +106,7 @@ fn order(state: &State, attempt: &Attempt) -> Option<Order> {
     let artifacts = job
         .needs
         .iter()
+        .filter(|need| !job.without_artifacts.contains(need))
         .flat_map(|need| &active.jobs[*need as usize].artifacts)
         .map(|artifact| artifact.sha256.clone())
         .collect();

@@ -34,6 +34,7 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
                 name: name.parse().unwrap(),
                 partition: partition.parse().unwrap(),
                 needs: (offset > 0).then(|| first + offset as u32 - 1).into_iter().collect(),
+                without_artifacts: Vec::new(),
                 task: Task::Process,
                 run: vec![format!("echo {name}")],
                 env: BTreeMap::new(),
