@@ -1,6 +1,6 @@
 # `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench sim needs
+.PHONY: help demo test lint bench sim soak-sim needs
 
 CARGO ?= cargo
 
@@ -26,8 +26,12 @@ bench: ## Benchmarks, one JSON line a figure (NAME=dispatch|throughput|idle|comp
 	@$(CARGO) build --quiet --release --workspace --bin garrison
 	@$(CARGO) bench --quiet --workspace --bench garrison -- $(NAME)
 
-sim: ## Random events against the cores' invariants (SEEDS=n)
-	PROPTEST_CASES=$(or $(SEEDS),10000) $(CARGO) test --package coordinator-core --package agent-core --lib
+sim: ## Random faults against every guarantee (SEEDS=n START=s)
+	PROPTEST_CASES=$(or $(SEEDS),2000) $(CARGO) test --quiet --package coordinator-core --package agent-core --lib
+	$(CARGO) run --quiet --package sim -- --seeds $(or $(SEEDS),2000) --start $(or $(START),0)
+
+soak-sim: ## The same for a time (FOR=2h)
+	$(CARGO) run --quiet --package sim -- --time $(or $(FOR),4h) --start $(or $(START),0)
 
 needs:
 	./deploy/install-test-needs

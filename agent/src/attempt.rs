@@ -135,8 +135,8 @@ impl Attempt {
         }
     }
 
-    /// All attempts under `root`, by id; directories that a crash left without an order are
-    /// removed, so this must not run beside [`Attempt::create`].
+    /// All attempts under `root`, by id, each durable; directories that a crash left without an order
+    /// are removed, so this must not run beside [`Attempt::create`].
     pub fn all(root: &Path) -> Result<Vec<Self>, Error> {
         let entries = match fs::read_dir(root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -146,7 +146,11 @@ impl Attempt {
         for entry in entries {
             let dir = entry.map_err(io_error("list", root))?.path();
             match Self::open(&dir) {
-                Ok(attempt) => attempts.push(attempt),
+                Ok(attempt) => {
+                    // A killed agent may have named the order and not synced the name.
+                    sync_dir(&dir).map_err(io_error("sync", &dir))?;
+                    attempts.push(attempt);
+                }
                 Err(Error::NoOrder(dir)) => force_remove(&dir).map_err(io_error("remove", &dir))?,
                 Err(Error::Name(_)) => {
                     tracing::warn!(?dir, "is no attempt's directory; left alone");
@@ -154,6 +158,7 @@ impl Attempt {
                 Err(error) => return Err(error),
             }
         }
+        sync_dir(root).map_err(io_error("sync", root))?;
         attempts.sort_by_key(|attempt| attempt.id);
         Ok(attempts)
     }
@@ -235,13 +240,16 @@ impl Attempt {
         Ok(self.probe()?.is_none())
     }
 
-    /// Who has it in hand.
+    /// Who has it in hand; a verdict that is found is durable.
     pub fn condition(&self) -> Result<Condition, Error> {
         // Held while reading, so that no runner starts or ends between the two questions.
         let Some(_probe) = self.probe()? else { return Ok(Condition::Held) };
         let state = self.state()?;
         Ok(match (state.verdict, state.started) {
-            (Some(verdict), _) => Condition::Finished(Box::new(verdict)),
+            (Some(verdict), _) => {
+                self.sync_state()?;
+                Condition::Finished(Box::new(verdict))
+            }
             (None, Some(_)) => Condition::Dead,
             (None, None) => Condition::Unstarted,
         })
@@ -253,6 +261,7 @@ impl Attempt {
         let lock = self.lock()?.ok_or(Error::Alive(self.id))?;
         let state = self.state()?;
         if let Some(verdict) = state.verdict {
+            self.sync_state()?;
             return Ok(verdict);
         }
         if state.started.is_some() {
@@ -331,6 +340,12 @@ impl Attempt {
 
     fn state_path(&self) -> PathBuf {
         self.dir.join("state")
+    }
+
+    /// A runner that was killed may have written its verdict and not synced it.
+    fn sync_state(&self) -> Result<(), Error> {
+        let path = self.state_path();
+        File::open(&path).and_then(|file| file.sync_data()).map_err(io_error("sync", &path))
     }
 
     fn state_error(&self) -> impl FnOnce(state::Error) -> Error + use<> {

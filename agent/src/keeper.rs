@@ -66,7 +66,14 @@ pub struct Keeper {
 impl Keeper {
     /// Follows the attempt until its verdict is durable.
     pub async fn run(self, start: Start) {
-        let verdict = match self.follow(start).await {
+        let followed = match self.follow(start).await {
+            // A runner that an earlier agent process spawned took it meanwhile.
+            Err(_) if !matches!(self.attempt.condition(), Ok(Condition::Unstarted)) => {
+                self.follow(Start::Attach).await
+            }
+            followed => followed,
+        };
+        let verdict = match followed {
             Ok(verdict) => verdict,
             Err(reason) => {
                 error!(attempt = %self.attempt.id(), %reason, "attempt is stuck until the agent's next start");

@@ -150,8 +150,8 @@ pub struct Driver {
     core: Core,
     /// When the core was loaded, by [`boot_time`].
     loaded: Duration,
-    /// It was loaded again, which the journal does not know yet.
-    reloaded: bool,
+    /// When it was loaded again, which the journal does not know yet.
+    reloaded: Option<Wall>,
     store: Store,
     inbox: mpsc::Receiver<Input>,
     sessions: BTreeMap<SessionId, mpsc::Sender<Outgoing>>,
@@ -186,7 +186,7 @@ impl Driver {
         let mut driver = Driver {
             core,
             loaded: boot_time(),
-            reloaded: false,
+            reloaded: None,
             store,
             inbox,
             sessions: BTreeMap::new(),
@@ -275,8 +275,8 @@ impl Driver {
         let now = now();
         let given = events.len();
         events.insert(0, Event::Tick { at: self.steady() });
-        if self.reloaded {
-            events.insert(0, Event::Reloaded);
+        if let Some(at) = self.reloaded {
+            events.insert(0, Event::Reloaded { at });
         }
         let mut step = Step::default();
         for event in &events {
@@ -290,7 +290,7 @@ impl Driver {
         let begun = Instant::now();
         match self.store.commit(now, &events, &step.changes) {
             Ok(seq) => {
-                self.reloaded = false;
+                self.reloaded = None;
                 self.metrics.committed(begun.elapsed(), &step.changes);
                 self.committed.send_replace(seq);
             }
@@ -364,7 +364,7 @@ impl Driver {
         self.sessions.clear();
         let snapshot = self.store.view().snapshot(now).map_err(store::Failure::from)?;
         let (core, step) = Core::load(snapshot, now);
-        (self.core, self.loaded, self.reloaded) = (core, boot_time(), true);
+        (self.core, self.loaded, self.reloaded) = (core, boot_time(), Some(now));
         // The changes of this load are not remembered: they say only that nobody is connected,
         // which the next load says again.
         self.perform(Step { changes: Vec::new(), effects: step.effects });

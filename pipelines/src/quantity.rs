@@ -1,6 +1,7 @@
 //! Durations, sizes and CPU shares as people write them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::limits;
 
@@ -101,6 +102,14 @@ pub(crate) fn memory(text: &str) -> Result<u64, Error> {
 /// A duration as people write it, such as `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub u32);
+
+impl FromStr for Seconds {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        duration(text).map(Seconds)
+    }
+}
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -132,8 +132,9 @@ struct Attempt {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
-    /// Being written; nobody hears of it before it is.
-    Storing { refusal: Option<Outcome> },
+    /// Being written; nobody hears of it before it is. An order that came by an earlier link will
+    /// come again, as the hello did not name it; one of the present link (`here`) will not.
+    Storing { refusal: Option<Outcome>, here: bool },
     /// With a runner that may not have started it yet.
     Launched,
     /// Started by its runner.
@@ -197,7 +198,7 @@ impl Core {
     pub fn handle(&mut self, event: Event) -> Vec<Effect> {
         match event {
             Event::LinkUp => self.linked = true,
-            Event::LinkDown => self.linked = false,
+            Event::LinkDown => self.link_down(),
             Event::OrderReceived { attempt, order, refusal } => {
                 self.ordered(attempt, order, refusal);
             }
@@ -215,18 +216,30 @@ impl Core {
         std::mem::take(&mut self.effects)
     }
 
+    fn link_down(&mut self) {
+        self.linked = false;
+        for it in self.attempts.values_mut() {
+            if let Stage::Storing { here, .. } = &mut it.stage {
+                *here = false;
+            }
+        }
+    }
+
     fn ordered(&mut self, attempt: AttemptId, order: Vec<u8>, refusal: Option<Outcome>) {
-        if self.attempts.contains_key(&attempt) {
+        if let Some(it) = self.attempts.get_mut(&attempt) {
+            if let Stage::Storing { here, .. } = &mut it.stage {
+                *here = true;
+            }
             return self.report(attempt);
         }
-        let stage = Stage::Storing { refusal };
+        let stage = Stage::Storing { refusal, here: true };
         self.attempts.insert(attempt, Attempt { stage, cancelled: false, forgotten: false });
         self.effects.push(Effect::Store { attempt, order });
     }
 
     fn stored(&mut self, attempt: AttemptId) {
         let Some(it) = self.attempts.get_mut(&attempt) else { return };
-        let Stage::Storing { refusal } = &mut it.stage else { return };
+        let Stage::Storing { refusal, .. } = &mut it.stage else { return };
         let outcome = refusal.take().or(it.cancelled.then_some(Outcome::Cancelled));
         if let Some(outcome) = outcome {
             it.stage = Stage::Concluding;
@@ -239,8 +252,10 @@ impl Core {
     }
 
     fn store_failed(&mut self, attempt: AttemptId, verdict: Verdict) {
-        self.attempts.remove(&attempt);
-        if self.linked {
+        let Some(it) = self.attempts.remove(&attempt) else { return };
+        // If the order is about to come again, then to call it ended would be to start it after its
+        // end.
+        if let Stage::Storing { here: true, .. } = it.stage {
             let progress = Progress::Finished(Box::new(verdict));
             self.effects.push(Effect::Report { attempt, progress });
         }

@@ -68,6 +68,26 @@ fn an_order_that_cannot_be_stored_ends_at_once_and_may_come_again() {
 }
 
 #[test]
+fn an_order_that_comes_again_is_not_called_ended_before() {
+    let attempt = attempt(1);
+    let failed = || Event::StoreFailed {
+        attempt,
+        verdict: verdict(Outcome::InfraError { reason: "no space is left".into() }),
+    };
+    let mut core = linked();
+    core.handle(order(1));
+    core.handle(Event::LinkDown);
+    core.handle(Event::LinkUp);
+    assert_eq!(core.handle(failed()), []);
+
+    core.handle(order(1));
+    core.handle(Event::LinkDown);
+    core.handle(Event::LinkUp);
+    core.handle(order(1));
+    assert!(matches!(core.handle(failed())[..], [Effect::Report { .. }]));
+}
+
+#[test]
 fn what_the_policy_forbids_ends_without_a_runner() {
     let attempt = attempt(1);
     let mut core = linked();

@@ -142,6 +142,20 @@ async fn an_order_from_before_a_reboot_starts_nothing_if_it_has_a_lease() {
 }
 
 #[tokio::test]
+async fn a_runner_that_an_earlier_agent_spawned_is_followed_even_if_it_shows_late() {
+    let host = nested();
+    let order = Order { source: Some("0".repeat(64)), ..order(1, &["sleep 1000"]) };
+    let attempt = host.create(&order);
+    let mut agent = Agent::start(&host, Some(boot_time())).await;
+    assert_eq!(agent.progress().await, Progress::Accepted);
+    let runner = spawn(&attempt, &[]).await;
+    until("a runner with the lock", || attempt.state().unwrap().started.is_some()).await;
+    agent.handle.event(Event::CancelReceived { attempt: order.attempt }).await;
+    assert_eq!(agent.verdict().await.outcome, Outcome::Cancelled);
+    assert_eq!(finish(runner).await.1.outcome, Outcome::Cancelled);
+}
+
+#[tokio::test]
 async fn a_runner_is_renewed_by_the_agent_that_finds_it() {
     let host = nested();
     let mut order = order(1, &["while [ ! -e go ]; do sleep 0.01; done"]);

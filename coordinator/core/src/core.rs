@@ -63,7 +63,7 @@ impl Core {
         self.now = now;
         match event {
             Event::Tick { at } => self.tick(*at),
-            Event::Reloaded => {}
+            Event::Reloaded { .. } => {}
             Event::Asked { request, actor, ask } => self.asked(*request, actor, ask),
             Event::Resolved { trigger, resolution } => self.resolved(*trigger, resolution),
             Event::AgentConnected { agent, fingerprint, session, about, attempts } => {
@@ -83,6 +83,12 @@ impl Core {
     /// When a tick is due at the latest, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Steady> {
         self.deadlines.next()
+    }
+
+    /// Whether these records give the very state that it decides by. Between batches they must:
+    /// what is in none of them would be gone after a restart.
+    pub fn agrees_with(&self, records: Snapshot) -> bool {
+        self.state == State::load(records)
     }
 
     /// Changes the state, and remembers the change.

@@ -39,7 +39,11 @@ pub enum Event {
     },
     /// The core was loaded again by the same process, because something could not be made durable;
     /// said at the head of the next batch, so that decisions can be repeated.
-    Reloaded,
+    Reloaded {
+        /// When; agents count as away since then.
+        #[serde(default)]
+        at: Wall,
+    },
     /// Somebody asked for something and waits for the answer.
     Asked {
         /// To whom the answer goes.

@@ -148,6 +148,15 @@ impl<D: Disk> Journal<D> {
         self.epoch
     }
 
+    /// The batches from `from` on, with their events, for whoever judges decisions.
+    pub fn batches(
+        &self,
+        from: Seq,
+    ) -> Result<impl Iterator<Item = Result<Batch, Error>> + use<D>, Error> {
+        let mut records = self.records(from)?;
+        Ok(std::iter::from_fn(move || records.next().transpose()))
+    }
+
     pub(super) fn records(&self, from: Seq) -> Result<Records<D>, Error> {
         Records::new(self.disk.clone(), &self.segments, from, Some(self.last))
     }

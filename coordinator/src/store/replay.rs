@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use coordinator_core::change::Change;
 use coordinator_core::core::Core;
-use coordinator_core::event::Event;
+use coordinator_core::event::{Event, Wall};
 
 use super::journal::{Batch, Epoch, Seq};
 use super::start;
@@ -122,14 +122,12 @@ impl Replay {
         let is_known = self.epoch.is_some() || batch.seq == Seq(1);
         self.epoch = Some(batch.epoch);
         let mut decided = Vec::new();
-        if (is_start && is_known) || batch.events.first() == Some(&Event::Reloaded) {
-            let snapshot = self.view.snapshot(batch.now).map_err(Failure::from)?;
-            let (core, step) = Core::load(snapshot, batch.now);
-            self.core = Some(core);
-            // After a reload the core's own changes are not remembered.
-            if is_start {
-                decided = step.changes;
-            }
+        if is_start && is_known {
+            decided = self.load(batch.now)?;
+        }
+        if let Some(Event::Reloaded { at }) = batch.events.first() {
+            // What the core changes then is not remembered.
+            self.load(*at)?;
         }
         let Some(core) = &mut self.core else { return Ok(()) };
         for event in &batch.events {
@@ -144,6 +142,13 @@ impl Replay {
             self.replayed.get_or_insert(Replayed { first: batch.seq, last: batch.seq, events: 0 });
         (replayed.last, replayed.events) = (batch.seq, replayed.events + events);
         Ok(())
+    }
+
+    fn load(&mut self, now: Wall) -> Result<Vec<Change>, Error> {
+        let snapshot = self.view.snapshot(now).map_err(Failure::from)?;
+        let (core, step) = Core::load(snapshot, now);
+        self.core = Some(core);
+        Ok(step.changes)
     }
 }
 

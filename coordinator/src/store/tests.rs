@@ -2,7 +2,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use coordinator_core::actor::Actor;
+use coordinator_core::agent::{About, SessionId};
+use coordinator_core::core::Core;
+use coordinator_core::event::{Ask, RequestId};
 use coordinator_core::job::Job;
+use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::{self, TriggerId};
 use coordinator_core::{job, run};
 use pipelines::id::RunId;
@@ -351,6 +356,51 @@ fn a_snapshot_holds_what_can_still_change() {
     assert_eq!(store.view().stored(RunId(9)).unwrap(), None);
     let by_key = store.view().trigger_by_key("key 2").unwrap().unwrap();
     assert_eq!(by_key.id, TriggerId(2));
+}
+
+/// Has the core decide on events, and commits what it decided.
+fn decide(store: &mut Store, core: &mut Core, now: Wall, events: &[Event]) {
+    let mut changes = Vec::new();
+    events.iter().for_each(|event| changes.extend(core.handle(event, now).changes));
+    changes.extend(core.schedule(now).changes);
+    store.commit(now, events, &changes).unwrap();
+}
+
+#[test]
+fn decisions_after_a_reload_are_repeated_as_of_its_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, snapshot) = open(directory.path());
+    let (mut core, step) = Core::load(snapshot, Wall(1));
+    store.commit(Wall(1), &[], &step.changes).unwrap();
+    let key = fixtures::agent("fra-equ01", "mgmt01").key;
+    let ask = |ask| Event::Asked { request: RequestId(1), actor: Actor::LocalAdmin, ask };
+    let (hash, fingerprint) = (TokenHash("hash".to_owned()), "ab".repeat(32));
+    let token = Ask::CreateJoinToken { hash: hash.clone(), agent: key.clone(), expires: Wall(9) };
+    let about = About {
+        instance: uuid::Uuid::nil(),
+        version: "1".to_owned(),
+        boot_id: "boot".to_owned(),
+        capacity: 1,
+        labels: Default::default(),
+        upgrade: None,
+    };
+    let hello = Event::AgentConnected {
+        agent: key.clone(),
+        fingerprint: fingerprint.clone(),
+        session: SessionId(1),
+        about,
+        attempts: vec![],
+    };
+    let events = [ask(token), ask(Ask::Enrol { hash, fingerprint }), hello];
+    decide(&mut store, &mut core, Wall(2), &events);
+
+    // Another batch found no space.
+    let (mut core, _) = Core::load(store.view().snapshot(Wall(3)).unwrap(), Wall(3));
+    let cordon = ask(Ask::Cordon { agent: key, on: true });
+    decide(&mut store, &mut core, Wall(7), &[Event::Reloaded { at: Wall(3) }, cordon]);
+    store.close().unwrap();
+    let replayed = Store::replay(directory.path(), options()).unwrap();
+    assert_eq!((replayed.first, replayed.last), (Seq(1), Seq(3)));
 }
 
 #[test]

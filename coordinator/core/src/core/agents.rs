@@ -85,10 +85,14 @@ impl Core {
             return self.abandon(attempt, lost(reason));
         }
         match attempt.state {
-            attempt::State::Assigned if attempt.cancelled_by.is_some() => {
-                self.abandon(attempt, Outcome::Cancelled);
+            // It may have the order all the same and be storing it just now. So a cancelled one goes
+            // out again too, and its end is the agent's own word.
+            attempt::State::Assigned => {
+                self.send_order(session, &attempt);
+                if attempt.cancelled_by.is_some() {
+                    self.send(session, ToAgent::Cancel(attempt.id));
+                }
             }
-            attempt::State::Assigned => self.send_order(session, &attempt),
             attempt::State::Accepted | attempt::State::Running { .. } => {
                 let reason = "the agent had acknowledged it and no longer knows it";
                 self.abandon(attempt, lost(reason));

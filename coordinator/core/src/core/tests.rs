@@ -166,6 +166,21 @@ fn a_cancel_reaches_a_running_job_even_when_its_agent_was_away() {
 }
 
 #[test]
+fn a_cancelled_order_that_may_have_arrived_ends_by_its_agents_word() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.drop_messages("fra/mgmt01");
+    world.trigger("delivery-1", deploy(&["fra"]));
+    world.cancel(1);
+    world.disconnect("fra/mgmt01");
+    world.connect("fra/mgmt01");
+    assert_eq!(world.status(1), "cancelling");
+    world.start("fra/mgmt01");
+    world.end_cancelled("fra/mgmt01");
+    assert_eq!(world.status(1), "cancelled");
+}
+
+#[test]
 fn a_retry_runs_only_what_did_not_succeed() {
     let mut world = World::new();
     world.join("fra/mgmt01", 1);

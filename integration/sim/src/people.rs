@@ -1,0 +1,301 @@
+//! What people and forges ask for, and what they were promised. What an operator's word excuses
+//! stands in [`crate::ledger`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use coordinator_core::actor::Actor;
+use coordinator_core::agent::AgentKey;
+use coordinator_core::event::{Answer, Ask, Event, Refusal, Resolution, Wall};
+use coordinator_core::lock::{Holder, Lock, LockKey};
+use coordinator_core::run;
+use coordinator_core::token::TokenHash;
+use coordinator_core::trigger::{Cause, Trigger};
+use pipelines::id::RunId;
+use pipelines::plan::{Job, OnLost, Plan, Retry, RetryOn, Ssh, Task};
+
+use crate::coordinator::Input;
+use crate::ledger::Rule;
+use crate::world::{World, note};
+
+/// Deliveries that differ, at most, in one world.
+const DELIVERIES: u64 = 10;
+
+/// Who waits for an answer, and for which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// A forge, for this delivery.
+    Trigger(String),
+    /// A person, who only reads the answer.
+    Person,
+    /// A host that joins, with this key.
+    Enrol(usize, String),
+}
+
+impl World {
+    /// Whether a new delivery may come.
+    pub(crate) fn has_deliveries(&self) -> bool {
+        self.coordinator.running.is_some() && self.deliveries < DELIVERIES
+    }
+
+    /// A delivery that was not made before.
+    pub(crate) fn push(&mut self) {
+        self.deliveries += 1;
+        self.deliver(self.deliveries);
+    }
+
+    /// A delivery, the first time or again.
+    pub(crate) fn deliver(&mut self, number: u64) {
+        let key = format!("delivery-{number}");
+        note!(self, "{key}");
+        let ask = Ask::Trigger {
+            key: key.clone(),
+            repository: name("infra"),
+            reference: "refs/heads/main".into(),
+            cause: Cause::Push { commit: "c0ffee".into() },
+        };
+        let actor = Actor::Forge { forge: "github".into(), login: "mona".into() };
+        self.input(Input::Ask { actor, ask, asked: Asked::Trigger(key) });
+    }
+
+    /// Runs that may be cancelled, or those that may be retried.
+    pub(crate) fn runs(&self, active: bool) -> Vec<RunId> {
+        let Some(running) = &self.coordinator.running else { return vec![] };
+        let fits = |run: &&run::Run| match run.state {
+            run::State::Active => active,
+            run::State::Finished { outcome, .. } => !active && outcome != run::Outcome::Succeeded,
+            run::State::Invalid { .. } => false,
+        };
+        running.view.runs.values().filter(fits).map(|run| run.id).collect()
+    }
+
+    /// Somebody cancels.
+    pub(crate) fn cancel(&mut self, run: RunId) {
+        note!(self, "run {run}");
+        self.admin_asks(Ask::Cancel { run });
+    }
+
+    /// Somebody retries.
+    pub(crate) fn retry(&mut self, run: RunId) {
+        note!(self, "run {run}");
+        let Some(running) = &self.coordinator.running else { return };
+        let Some(stored) = running.view.stored(run).map(Box::new) else { return };
+        self.admin_asks(Ask::Retry { stored });
+    }
+
+    /// Agents that may be cordoned.
+    pub(crate) fn known_agents(&self) -> Vec<AgentKey> {
+        let running = self.coordinator.running.iter();
+        running.flat_map(|running| running.view.agents.keys()).cloned().collect()
+    }
+
+    /// An operator cordons an agent, or gives it free.
+    pub(crate) fn cordon(&mut self, nth: usize) {
+        let agent = self.known_agents().swap_remove(nth);
+        let Some(running) = &self.coordinator.running else { return };
+        let on = running.view.agents[&agent].cordoned_by.is_none();
+        note!(self, "{agent}: {on}");
+        self.admin_asks(Ask::Cordon { agent, on });
+    }
+
+    /// Agents that may be declared lost.
+    pub(crate) fn away_agents(&self) -> Vec<AgentKey> {
+        let Some(running) = &self.coordinator.running else { return vec![] };
+        let away = running.view.agents.values().filter(|agent| agent.session().is_none());
+        away.map(|agent| agent.key.clone()).collect()
+    }
+
+    /// An operator vouches that what an agent has does not run.
+    pub(crate) fn declare_lost(&mut self, nth: usize) {
+        let agent = self.away_agents().swap_remove(nth);
+        note!(self, "{agent}");
+        self.admin_asks(Ask::DeclareLost { agent });
+    }
+
+    /// Locks that may be broken, with their holders.
+    pub(crate) fn held_locks(&self) -> Vec<(LockKey, Holder)> {
+        let Some(running) = &self.coordinator.running else { return vec![] };
+        let held = |lock: &Lock| Some((lock.key.clone(), lock.holder?));
+        running.view.locks.values().filter_map(held).collect()
+    }
+
+    /// Which of the held locks is in doubt, so that only an operator can help.
+    pub(crate) fn doubtful_lock(&self) -> Option<usize> {
+        let mut held = self.book.locks.values().filter(|lock| lock.holder.is_some());
+        held.position(|lock| lock.in_doubt.is_some())
+    }
+
+    /// An operator vouches that nothing works under a lock.
+    pub(crate) fn break_lock(&mut self, nth: usize) {
+        let (lock, holder) = self.held_locks().swap_remove(nth);
+        note!(self, "{lock}, held by {holder}");
+        self.admin_asks(Ask::BreakLock { lock, holder });
+    }
+
+    fn admin_asks(&mut self, ask: Ask) {
+        self.input(Input::Ask { actor: Actor::LocalAdmin, ask, asked: Asked::Person });
+    }
+
+    /// A host asks for a certificate, with a token made for it.
+    pub(crate) fn join(&mut self, h: usize) {
+        let host = &mut self.hosts[h];
+        note!(self, "{}", host.name);
+        let (agent, fingerprint) = (host.key.clone(), host.fingerprint.clone());
+        let hash = TokenHash(format!("token for {fingerprint}"));
+        let expires = Wall(u64::MAX);
+        self.admin_asks(Ask::CreateJoinToken { hash: hash.clone(), agent, expires });
+        let (actor, ask) =
+            (Actor::Coordinator, Ask::Enrol { hash, fingerprint: fingerprint.clone() });
+        self.input(Input::Ask { actor, ask, asked: Asked::Enrol(h, fingerprint) });
+    }
+
+    /// An answer reaches who asked.
+    pub(crate) fn answered(&mut self, asked: Asked, answer: Result<Answer, Refusal>) {
+        match (asked, answer) {
+            (Asked::Trigger(key), Ok(Answer::Triggered { trigger, .. })) => {
+                note!(self, "{key} is answered: trigger {}", trigger.0);
+                if !self.book.triggers.contains_key(&trigger) {
+                    let text = format!("{key} is answered, and is on no record");
+                    self.ledger.find(Rule::Durable, text);
+                }
+                self.ledger.promised(key, trigger);
+            }
+            (Asked::Enrol(h, key), Ok(Answer::Enrolled(_))) => {
+                if !self.ledger.keys.contains(&key) {
+                    let text =
+                        format!("a host is told that {key} is enrolled, which is on no record");
+                    self.ledger.find(Rule::Durable, text);
+                }
+                // The answer to a host that was installed anew since reaches nobody.
+                self.hosts[h].joined |= self.hosts[h].fingerprint == key;
+            }
+            (Asked::Enrol(..) | Asked::Person | Asked::Trigger(_), answer) => {
+                if let Err(refusal) = answer {
+                    note!(self, "refused: {refusal}");
+                }
+            }
+        }
+    }
+
+    /// A trigger's pipelines are compiled, the same each time.
+    pub(crate) fn resolve(&mut self, nth: usize) {
+        let Some(running) = &mut self.coordinator.running else { return };
+        let trigger = running.resolving.remove(nth);
+        note!(self, "trigger {}", trigger.id.0);
+        let resolution = compile(&trigger);
+        self.input(Input::Event(Event::Resolved { trigger: trigger.id, resolution }));
+    }
+}
+
+/// A pipeline that depends on the delivery alone.
+fn compile(trigger: &Trigger) -> Result<Vec<Resolution>, String> {
+    let digits = trigger.key.rsplit('-').next().unwrap_or_default();
+    let number: u64 = digits.parse().unwrap_or_default();
+    let plan = match number % DELIVERIES {
+        0 => return Err("the commit is not there".into()),
+        1 => plan(Some("site"), [on("fra", &[]), on("fra", &[0]), on("muc", &[1])]),
+        2 => plan(
+            None,
+            [0, 1, 2]
+                .map(|_| on("fra", &[]).with_lock("probe").again(2, 0))
+                .into_iter()
+                .chain([on("fra", &[0, 1, 2])]),
+        ),
+        3 => plan(
+            None,
+            [on("muc", &[]).leased(OnLost::Retry { after_s: 120 }), on("fra", &[0]).again(1, 90)],
+        ),
+        4 => plan(
+            Some("site"),
+            [on("fra", &[]).leased(OnLost::Fail { after_s: 60 }).again(1, 30), on("fra", &[0])],
+        ),
+        5 => plan(Some("site"), [on("fra", &[]).on_device(), on("fra", &[0]).with_lock("probe")]),
+        6 => plan(None, [on("fra", &[]).in_rack(), on("muc", &[]).on_device().with_lock("probe")]),
+        7 => Err("line 3: unknown key".into()),
+        8 => plan(
+            Some("site"),
+            [
+                on("fra", &[]).leased(OnLost::Retry { after_s: 600 }).with_lock("probe"),
+                on("muc", &[]),
+            ],
+        ),
+        _ => plan(None, [on("fra", &[]), on("muc", &[]).with_lock("probe")]),
+    };
+    Ok(vec![Resolution {
+        commit: "c0ffee".into(),
+        pipeline: name("site"),
+        file: FILE.into(),
+        source: None,
+        plan: plan.map(Arc::new),
+    }])
+}
+
+const FILE: &str = ".garrison/site.yaml";
+
+fn plan(lock: Option<&str>, jobs: impl IntoIterator<Item = Draft>) -> Result<Plan, String> {
+    let named =
+        |(index, Draft(job)): (usize, Draft)| Job { name: name(&format!("job-{index}")), ..job };
+    let jobs = jobs.into_iter().enumerate().map(named).collect();
+    let (lock, inputs) = (lock.map(name), BTreeMap::new());
+    Ok(Plan { pipeline: name("site"), file: FILE.into(), lock, inputs, jobs })
+}
+
+/// A job that is yet to be named.
+struct Draft(Job);
+
+/// A process in a partition that needs these jobs.
+fn on(partition: &str, needs: &[u32]) -> Draft {
+    Draft(Job {
+        name: name("job"),
+        partition: name(partition),
+        needs: needs.to_vec(),
+        without_artifacts: vec![],
+        task: Task::Process,
+        run: vec!["true".into()],
+        env: BTreeMap::new(),
+        timeout_s: 60,
+        artifacts: vec![],
+        lock: None,
+        labels: BTreeMap::new(),
+        retry: None,
+        on_lost: OnLost::Wait,
+    })
+}
+
+impl Draft {
+    fn with_lock(self, lock: &str) -> Draft {
+        Draft(Job { lock: Some(name(lock)), ..self.0 })
+    }
+
+    fn again(self, max: u32, delay_s: u32) -> Draft {
+        let on = [RetryOn::Failed, RetryOn::TimedOut].into();
+        Draft(Job { retry: Some(Retry { max, on, delay_s }), ..self.0 })
+    }
+
+    fn leased(self, on_lost: OnLost) -> Draft {
+        Draft(Job { on_lost, ..self.0 })
+    }
+
+    fn in_rack(self) -> Draft {
+        Draft(Job { labels: [(name("rack"), "a".to_owned())].into(), ..self.0 })
+    }
+
+    fn on_device(self) -> Draft {
+        let ssh = Ssh {
+            device: name("leaf01"),
+            address: "192.0.2.1".into(),
+            port: 22,
+            user: "admin".into(),
+            host_key: "ssh-ed25519 AAAA".into(),
+        };
+        Draft(Job { task: Task::Ssh(ssh), ..self.0 })
+    }
+}
+
+/// A name that is known to be one.
+pub(crate) fn name<T: std::str::FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    text.parse().expect("the simulation's names are names")
+}
