@@ -1,6 +1,6 @@
 # `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench sim soak-sim needs
+.PHONY: help demo test lint bench sim soak soak-sim needs
 
 CARGO ?= cargo
 
@@ -22,7 +22,7 @@ lint: ## Format, clippy, licences and sources, documentation
 	$(CARGO) deny --log-level error check bans licenses sources
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-bench: ## Benchmarks, one JSON line a figure (NAME=dispatch|throughput|idle|compile|queue|restart)
+bench: ## Benchmarks, one JSON line a figure (NAME=dispatch|throughput|idle|compile|pickup|queue|restart)
 	@$(CARGO) build --quiet --release --workspace --bin garrison
 	@$(CARGO) bench --quiet --workspace --bench garrison -- $(NAME)
 
@@ -32,6 +32,10 @@ sim: ## Random faults against every guarantee (SEEDS=n START=s)
 
 soak-sim: ## The same for a time (FOR=2h)
 	$(CARGO) run --quiet --package sim -- --time $(or $(FOR),4h) --start $(or $(START),0)
+
+soak: soak-sim ## Chaos for an hour, and a link that is cut for ten minutes (CHAOS_S=seconds)
+	$(CARGO) build --workspace --all-targets
+	GARRISON_CUT_S=600 GARRISON_CHAOS_S=$(or $(CHAOS_S),3600) deploy/with-docker-engine $(CARGO) nextest run --profile soak --package integration -E 'binary(network) | binary(chaos)'
 
 needs:
 	./deploy/install-test-needs

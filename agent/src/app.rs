@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
@@ -25,6 +26,12 @@ use crate::policy::Policy;
 use crate::runner::handle::Launcher;
 use crate::upgrade::Upgrader;
 use crate::upload::Uploader;
+
+/// An agent that was killed just as it started a runner leaves its lock with that for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two tries to take the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether an agent could start with this configuration and what its state directory holds.
 ///
@@ -52,7 +59,7 @@ pub async fn run(
     let inherited = inherited::children().context("cannot look for processes")?;
     fs::create_dir_all(&config.state)
         .with_context(|| format!("cannot make {}", config.state.display()))?;
-    let _lock = lock(&config.state)?;
+    let _lock = lock(&config.state).await?;
     Policy::load(config.policy.as_deref())?;
     let identity = match (Identity::load(&config.state), join_token) {
         (Err(identity::Error::NotJoined), Some(token)) => {
@@ -121,17 +128,23 @@ fn settings(
             attempts: Vec::new(),
             labels: labels.collect(),
             upgrade: None,
+            sent_us: 0,
         },
     })
 }
 
 /// Two agents must not share a state directory.
-fn lock(state: &Path) -> anyhow::Result<Flock<fs::File>> {
+async fn lock(state: &Path) -> anyhow::Result<Flock<fs::File>> {
     let path = state.join("agent.lock");
-    let file =
+    let mut file =
         fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err(_) => bail!("another agent uses {}: stop it first", state.display()),
+    let begun = Instant::now();
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((unlocked, _)) if begun.elapsed() < LOCK_PATIENCE => file = unlocked,
+            Err(_) => bail!("another agent uses {}: stop it first", state.display()),
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
     }
 }

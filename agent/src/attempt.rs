@@ -97,7 +97,7 @@ pub enum Error {
 
 impl Attempt {
     /// Makes the directory `root/ID` with `order`, its exact bytes. Durable when it returns; after
-    /// a crash in between there is no attempt.
+    /// a crash in between there is no attempt, after an error nothing of it.
     pub fn create(root: &Path, id: AttemptId, order: &[u8]) -> Result<Self, Error> {
         Self::create_leased(root, id, order, None)
     }
@@ -111,10 +111,10 @@ impl Attempt {
     ) -> Result<Self, Error> {
         let attempt = Self { id, dir: Self::path(root, id) };
         attempt.make_dir(root)?;
-        attempt.fill(order, base).map_err(|source| Error::Io {
-            action: "write an order to",
-            path: attempt.dir.clone(),
-            source,
+        attempt.fill(order, base).map_err(|source| {
+            // What is left of it would be no attempt, only in the way.
+            let _ = force_remove(&attempt.dir);
+            Error::Io { action: "write an order to", path: attempt.dir.clone(), source }
         })?;
         sync_dir(root).map_err(io_error("sync", root))?;
         Ok(attempt)

@@ -174,7 +174,8 @@ impl Host {
     fn linked(&mut self, outbox: mpsc::Sender<v1::AgentMessage>) {
         let effects = self.core.handle(Event::LinkUp);
         let attempts = self.core.held().iter().map(|(id, it)| convert::state(*id, it)).collect();
-        let hello = v1::Hello { attempts, ..self.settings.hello.clone() };
+        let sent_us = clock::boot_time().0;
+        let hello = v1::Hello { attempts, sent_us, ..self.settings.hello.clone() };
         self.outbox = Some(outbox);
         self.say(agent_message::Kind::Hello(hello));
         self.perform(effects);
@@ -357,7 +358,9 @@ fn is_unsent(attempt: &Attempt, verdict: &Verdict) -> bool {
 
 fn not_stored(error: &attempt::Error) -> Verdict {
     Verdict {
-        outcome: Outcome::InfraError { reason: format!("nothing was started: {error}") },
+        outcome: Outcome::InfraError {
+            reason: format!("nothing was started: {error}; see the disk of the agent's state"),
+        },
         started_us: None,
         finished_us: clock::wall_us(),
         log: spool::no_output(),

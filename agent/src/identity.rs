@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
 use pipelines::name::PartitionName;
 use proto::v1::enrolment_client::EnrolmentClient;
 use proto::v1::link_client::LinkClient;
@@ -27,8 +28,23 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::Config;
 
-/// Time for connecting and for each call while enrolling.
+/// Time for the first connection of all, which fetches the authority's certificate.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Time for a TCP connection. The kernel sends its first packet again after 1 s and then only after
+/// 2 s more, so that a new connection finds a link that is back sooner.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Time for a connection with its look-up of the name and its handshake.
+const DIAL: Duration = Duration::from_secs(4);
+
+/// A connection on which nothing that was sent is acknowledged for this long is broken; the
+/// coordinator holds the same. A link that is slow acknowledges, one that lost its way does not.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+
+/// An idle connection asks the other host's kernel this often whether it still has it. A coordinator
+/// that gave the connection up first cannot say so.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// Keepalive: a link that does not answer within two of these is dead.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -206,18 +222,24 @@ async fn connect(config: &Config, tls: ClientTlsConfig) -> Result<Channel, Error
         }
         Error::Unreachable { url, reason }
     };
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    tcp.set_keepalive(Some(PROBE));
+    tcp.set_keepalive_interval(Some(PROBE));
     Endpoint::from_shared(config.coordinator.clone())
         .and_then(|endpoint| endpoint.tls_config(tls))
         .map_err(unreachable)?
-        .connect_timeout(PATIENCE)
-        .tcp_nodelay(true)
+        .connect_timeout(DIAL)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .keep_alive_while_idle(true)
         // With the default windows the log stream is ten times slower.
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
-        .connect()
+        .connect_with_connector(tcp)
         .await
         .map_err(unreachable)
 }

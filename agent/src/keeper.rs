@@ -17,10 +17,11 @@ use tracing::{error, info, warn};
 use crate::attempt::{Attempt, Condition};
 use crate::clock;
 use crate::content::Contents;
+use crate::executor::Reason;
 use crate::host;
 use crate::lease::{self, Acknowledged};
 use crate::policy::Policy;
-use crate::runner::bury::{self, bury};
+use crate::runner::bury::{bury, bury_hung};
 use crate::runner::handle::{self, Begun, Handle, Launcher};
 use crate::runner::handover::Handover;
 use crate::spool::Quota;
@@ -29,7 +30,7 @@ use crate::upload::Uploads;
 /// Runners in a row that may end before they start anything.
 const TRIES: u32 = 3;
 
-/// Between two tries to end a container whose engine does not answer.
+/// Between two tries to end what a dead runner left, where the engine or the disk refuses.
 const BURY_AGAIN: Duration = Duration::from_secs(5);
 
 /// How a keeper begins.
@@ -39,6 +40,15 @@ pub enum Start {
     Spawn(Option<Begun>),
     /// With the runner that lives.
     Attach,
+}
+
+/// What became of a runner.
+enum End {
+    /// It gave its verdict.
+    Verdict(Verdict),
+    /// It died without one; the reason for which it should have ended its job and was ended itself,
+    /// because it hung.
+    Died(Option<Reason>),
 }
 
 /// What a keeper works with.
@@ -88,7 +98,7 @@ impl Keeper {
     }
 
     async fn follow(&self, mut start: Start) -> Result<Verdict, String> {
-        let mut lease = self.lease()?;
+        let mut lease = self.lease(&start)?;
         if let Start::Spawn(_) = start {
             // It waits for the link if it must; nothing of the attempt was started.
             let obtained = tokio::select! {
@@ -121,12 +131,13 @@ impl Keeper {
                     }
                 }
             };
-            if let Some(verdict) = self.until_end(handle).await {
-                return Ok(verdict);
-            }
+            let hung = match self.until_end(handle, &mut lease).await {
+                End::Verdict(verdict) => return Ok(verdict),
+                End::Died(hung) => hung,
+            };
             match self.attempt.condition().map_err(|error| error.to_string())? {
                 Condition::Finished(verdict) => return Ok(*verdict),
-                Condition::Dead => return self.bury().await,
+                Condition::Dead => return Ok(self.bury(hung).await),
                 Condition::Held => start = Start::Attach,
                 Condition::Unstarted => start = Start::Spawn(None),
             }
@@ -138,8 +149,8 @@ impl Keeper {
     }
 
     /// The attempt's lease. An agent that restarted knows it as it was when the order came: whether
-    /// it was renewed since is known to a living runner alone.
-    fn lease(&self) -> Result<lease::Watch, String> {
+    /// it was renewed since is known to a living runner alone, and counts from now at the latest.
+    fn lease(&self, start: &Start) -> Result<lease::Watch, String> {
         let acknowledged = self.acknowledged.clone();
         let bytes = self.attempt.order().map_err(|error| error.to_string())?;
         // An order that cannot be read is concluded when its source is looked for.
@@ -147,6 +158,9 @@ impl Keeper {
         let Some(seconds) = order.and_then(|order| order.job.on_lost.lease_s()) else {
             return Ok(lease::Watch::without(acknowledged));
         };
+        if let Start::Attach = start {
+            return Ok(lease::Watch::new(clock::boot_time(), seconds, acknowledged));
+        }
         let boot_id = clock::boot_id().map_err(|error| error.to_string())?;
         let given = self.attempt.state().map_err(|error| error.to_string())?.lease;
         Ok(match given.filter(|given| given.boot_id == boot_id) {
@@ -216,10 +230,12 @@ impl Keeper {
         Ok(begun.hand_over(&self.attempt, &handover).await)
     }
 
-    /// The verdict; none if the runner died without one.
-    async fn until_end(&self, mut handle: Handle) -> Option<Verdict> {
+    /// Follows the runner to its end. It has itself an eye on the lease; one that hangs is ended.
+    async fn until_end(&self, mut handle: Handle, lease: &mut lease::Watch) -> End {
         let id = self.attempt.id();
         let mut asked = false;
+        let mut ending = None;
+        let mut hung = None;
         loop {
             let event = tokio::select! {
                 event = handle.next() => event,
@@ -227,6 +243,12 @@ impl Keeper {
                     info!(attempt = %id, "cancelling");
                     handle.cancel();
                     asked = true;
+                    ending.get_or_insert(Reason::Cancel);
+                    continue;
+                }
+                over = lease.over(), if ending.is_none() => {
+                    handle.expect_end();
+                    ending = Some(Reason::Lease(over));
                     continue;
                 }
             };
@@ -236,27 +258,36 @@ impl Keeper {
                     self.host.event(event).await;
                 }
                 handle::Event::LogGrew { length } => self.uploads.grew(&self.attempt, length).await,
-                handle::Event::Finished(verdict) => return Some(*verdict),
-                handle::Event::Died => return None,
+                handle::Event::Hung => {
+                    warn!(attempt = %id, "its runner should end the job and hangs: ending both");
+                    handle.kill();
+                    hung = ending;
+                }
+                handle::Event::Finished(verdict) => return End::Verdict(*verdict),
+                handle::Event::Died => return End::Died(hung),
             }
         }
     }
 
-    async fn bury(&self) -> Result<Verdict, String> {
+    /// The verdict of a dead runner's attempt, as soon as the engine answers and the disk has room.
+    async fn bury(&self, hung: Option<Reason>) -> Verdict {
         let id = self.attempt.id();
         warn!(attempt = %id, "its runner died");
         let mut waits = false;
         loop {
-            match bury(&self.attempt).await {
-                Err(error @ bury::Error::Container { .. }) => {
-                    if !waits {
-                        warn!(attempt = %id, %error, "trying again until the engine answers");
-                    }
+            let buried = match hung {
+                Some(reason) => bury_hung(&self.attempt, reason).await,
+                None => bury(&self.attempt).await,
+            };
+            match buried {
+                Ok(verdict) => return verdict,
+                Err(error) if !waits => {
+                    warn!(attempt = %id, %error, "trying again until its end can be told");
                     waits = true;
-                    sleep(BURY_AGAIN).await;
                 }
-                buried => return buried.map_err(|error| error.to_string()),
+                Err(_) => {}
             }
+            sleep(BURY_AGAIN).await;
         }
     }
 

@@ -25,8 +25,12 @@ use crate::upload::{self, Uploads};
 /// Messages to the coordinator that may wait.
 const OUTBOX: usize = 1024;
 
-/// First and longest pause between two tries.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// First and longest pause between two tries. A link that is back is found within the longest one
+/// and the time that a connection may take.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+
+/// Pause after a try that reached the coordinator and was refused.
+const REFUSED: Duration = Duration::from_secs(5);
 
 /// Pause before a stream of logs that ended is opened again.
 const LOGS_AGAIN: Duration = Duration::from_secs(1);
@@ -93,8 +97,12 @@ impl Link {
             if start.elapsed() > PAUSES.1 {
                 pause = PAUSES.0;
             }
-            warn!(%reason, again_in_ms = pause.as_millis(), "no link");
-            let jittered = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+            let longer = match reason {
+                Ended::Refused(_) => REFUSED,
+                _ => pause,
+            };
+            warn!(%reason, again_in_ms = longer.as_millis(), "no link");
+            let jittered = longer.mul_f64(0.5 + rand::random::<f64>() / 2.0);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(jittered) => {}

@@ -400,14 +400,23 @@ fn stop(mut child: Child, signal: Signal) -> Result<(), Failure> {
 }
 
 /// Waits until `ready` gives something.
-pub fn wait<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> Result<T, Failure> {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait<T>(what: &str, ready: impl FnMut() -> Option<T>) -> Result<T, Failure> {
+    wait_within(PATIENCE, what, ready)
+}
+
+/// [`wait`] with a patience of the caller's own.
+pub fn wait_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ready: impl FnMut() -> Option<T>,
+) -> Result<T, Failure> {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(it) = ready() {
             return Ok(it);
         }
         if Instant::now() > deadline {
-            return Err(Failure::internal(format!("waited {} s for {what}", PATIENCE.as_secs())));
+            return Err(Failure::internal(format!("waited {} s for {what}", patience.as_secs())));
         }
         sleep(Duration::from_millis(10));
     }

@@ -250,6 +250,7 @@ fn read_hello(hello: v1::Hello) -> Result<(About, Held), Status> {
             .map_err(|error| invalid(convert::Error::Instance(error)))?,
         version: hello.version,
         boot_id: hello.boot_id,
+        sent_us: hello.sent_us,
         capacity: hello.capacity,
         upgrade: hello.upgrade.map(upgrade_report),
         labels: read_labels(hello.labels)?,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{setsockopt, sockopt};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -31,6 +32,10 @@ use crate::ca::{Ca, Error, Peer, RENEW_GRACE_DAYS};
 
 /// A peer that has not finished its handshake by then is dropped.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A connection on which nothing that was sent is acknowledged for this long is broken; the agent
+/// holds the same. A link that is slow acknowledges, one that lost its way does not.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// Handshakes side by side; more wait in the listener's backlog. One costs about 0.5 ms of CPU.
 const HANDSHAKES: usize = 256;
@@ -108,6 +113,8 @@ async fn handshake(
     close: CancellationToken,
 ) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
+    let milliseconds = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+    setsockopt(&stream, sockopt::TcpUserTimeout, &milliseconds)?;
     let address = stream.peer_addr()?;
     let stream = acceptor.accept(stream).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);

@@ -6,6 +6,7 @@
 
 mod compile;
 mod idle;
+mod pickup;
 mod queue;
 mod restart;
 
@@ -16,17 +17,19 @@ use std::time::{Duration, Instant};
 use garrison::client::Client;
 use garrison::exit::Failure;
 use garrison::site::{OPEN_POLICY, Site, wait};
+use integration::network::Namespace;
 use integration::{ok, program};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
 /// A benchmark's name, and what it does.
-const BENCHES: [(&str, fn()); 6] = [
+const BENCHES: [(&str, fn()); 7] = [
     ("dispatch", dispatch),
     ("throughput", throughput),
     ("idle", idle::run),
     ("compile", compile::run),
+    ("pickup", pickup::run),
     ("queue", queue::run),
     ("restart", restart::run),
 ];
@@ -97,12 +100,21 @@ fn throughput() {
 
 /// A site with one agent whose pipeline has these jobs.
 fn site(dir: &Path, jobs: &str, capacity: u32) -> Site {
+    site_behind(dir, jobs, capacity, None)
+}
+
+/// [`site`] whose agent may live in a namespace.
+fn site_behind(dir: &Path, jobs: &str, capacity: u32, namespace: Option<&Namespace>) -> Site {
     let pipeline = format!("on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n{jobs}");
     let mut site = ok(Site::new(&dir.join("site"), &program(), &["fra"]));
     let inventory = "partition: fra\ndevices: {}\n";
     let files = [(".garrison/bench.yaml", pipeline.as_str()), ("partitions/fra.yaml", inventory)];
     ok(site.commit(&files));
     site.set_max_age(3600);
+    if let Some(namespace) = namespace {
+        site.set_address(&namespace.address());
+        site.start_agents_by(&namespace.enter());
+    }
     ok(site.start_coordinator());
     ok(site.add_agent("fra", "mgmt01", capacity, OPEN_POLICY));
     site

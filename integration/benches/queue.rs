@@ -111,6 +111,7 @@ impl World {
                 instance: Uuid::nil(),
                 version: String::new(),
                 boot_id: String::new(),
+                sent_us: 0,
                 capacity: 1,
                 labels: BTreeMap::new(),
             },

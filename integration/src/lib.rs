@@ -2,8 +2,14 @@
 //! type it.
 
 pub mod browser;
+pub mod chance;
+pub mod clock;
+pub mod delay;
+pub mod disk;
+pub mod engine;
 pub mod nats;
 pub mod network;
+pub mod processes;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -150,6 +156,18 @@ impl World {
     /// If the binary cannot be started.
     pub fn log(&self, run: u64, job: usize) -> String {
         self.garrison(&["logs", &format!("{run}.{job}"), "--follow"]).out
+    }
+
+    /// A copy of its files that stays when the test is over, for whoever looks at its failure.
+    ///
+    /// # Panics
+    /// If there is no room for it.
+    pub fn keep(&self) -> PathBuf {
+        let kept = tempfile::Builder::new().prefix("garrison-kept-").tempdir();
+        let kept = kept.expect("a folder").keep();
+        // Some vanish meanwhile.
+        let _ = Command::new("cp").arg("--archive").arg(self.dir.path()).arg(&kept).status();
+        kept
     }
 
     /// The logs of all processes, for a failed test's message.

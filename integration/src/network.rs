@@ -1,4 +1,5 @@
-//! A network namespace with one link to this host: an agent's host behind its firewall.
+//! A network namespace with one link to this host: an agent's host behind its firewall. The link can
+//! be cut, slow, and lossy.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -52,6 +53,50 @@ impl Namespace {
     pub fn up(&self) {
         ip(&["-n", &self.name, "link", "set", LINK, "up"]);
     }
+
+    /// Takes the link away.
+    pub fn down(&self) {
+        ip(&["-n", &self.name, "link", "set", LINK, "down"]);
+    }
+
+    /// Of what comes and goes over the link, loses this part at random.
+    pub fn lose(&self, part: f64) {
+        let part = part.to_string();
+        for (chain, side) in [("INPUT", "--in-interface"), ("OUTPUT", "--out-interface")] {
+            let random = ["-m", "statistic", "--mode", "random", "--probability", &part];
+            self.iptables(&[&["-A", chain, side, LINK], &random[..], &["-j", "DROP"]].concat());
+        }
+    }
+
+    /// Breaks each connection over the link that is used, and refuses new ones.
+    pub fn refuse(&self) {
+        let reset = ["-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"];
+        self.iptables(&[&["-A", "OUTPUT", "--out-interface", LINK], &reset[..]].concat());
+    }
+
+    /// Lets whatever comes and goes over the link vanish without a word.
+    pub fn vanish(&self) {
+        for (chain, side) in [("INPUT", "--in-interface"), ("OUTPUT", "--out-interface")] {
+            self.iptables(&["-A", chain, side, LINK, "-j", "DROP"]);
+        }
+    }
+
+    /// Takes back [`Namespace::lose`], [`Namespace::refuse`] and [`Namespace::vanish`].
+    pub fn mend(&self) {
+        self.iptables(&["-F"]);
+    }
+
+    /// Lets no more than this through the link in each direction, such as `20mbit`; what must wait
+    /// is late by up to 300 ms.
+    pub fn slow_down(&self, rate: &str) {
+        let limit = ["root", "tbf", "rate", rate, "burst", "32k", "latency", "300ms"];
+        run("tc", &[&["qdisc", "replace", "dev", &self.outer], &limit[..]].concat());
+        run("tc", &[&["-n", &self.name, "qdisc", "replace", "dev", LINK], &limit[..]].concat());
+    }
+
+    fn iptables(&self, arguments: &[&str]) {
+        ip(&[&["netns", "exec", &self.name, "iptables", "--wait"], arguments].concat());
+    }
 }
 
 impl Default for Namespace {
@@ -69,8 +114,13 @@ impl Drop for Namespace {
 }
 
 fn ip(arguments: &[&str]) {
-    let output = Command::new("ip").args(arguments).output();
-    let output = output.unwrap_or_else(|error| panic!("ip: {error}; apt-get install iproute2"));
+    run("ip", arguments);
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("{program}: {error}; apt-get install iproute2"));
     let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {}: {words}(this takes root)", arguments.join(" "));
+    assert!(output.status.success(), "{program} {}: {words}(this takes root)", arguments.join(" "));
 }

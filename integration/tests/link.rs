@@ -3,23 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::path::Path;
 
 use garrison::site::{OPEN_POLICY, wait};
-use integration::{World, ok};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use integration::processes::Frozen;
+use integration::{World, clock, ok};
 
 const PIPELINE: &str = "on: { manual: {} }\npartitions: [fra]\njobs:\n  hello:\n    process: {}\n    \
                         run: echo hello\n";
-
-/// Debian's libfaketime, which shifts the clock of one process.
-fn faketime() -> String {
-    let places = ["x86_64-linux-gnu", "aarch64-linux-gnu"];
-    let library = |place| format!("/usr/lib/{place}/faketime/libfaketime.so.1");
-    let library = places.map(library).into_iter().find(|path| Path::new(path).exists());
-    library.expect("libfaketime is missing: apt-get install faketime")
-}
 
 fn certificate(world: &World) -> String {
     let path = world.site.agent_dir("fra", "mgmt01").join("state/identity/agent.pem");
@@ -31,7 +21,7 @@ fn an_agent_that_was_cut_off_until_its_certificate_expired_comes_back_by_itself(
     let mut world = World::without_agents(&["fra"], PIPELINE);
     ok(world.site.stop_coordinator());
     // Certificates live 30 days: these two live 40 days ago.
-    world.site.set_env("LD_PRELOAD", &faketime());
+    world.site.set_env("LD_PRELOAD", &clock::library());
     world.site.set_env("FAKETIME", "-40d");
     world.site.set_env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     ok(world.site.start_coordinator());
@@ -52,7 +42,7 @@ fn an_agent_whose_clock_is_behind_says_so() {
     let mut world = World::without_agents(&["fra"], PIPELINE);
     ok(world.site.add_agent("fra", "mgmt01", 1, OPEN_POLICY));
     ok(world.site.stop_agent("fra", "mgmt01"));
-    world.site.set_env("LD_PRELOAD", &faketime());
+    world.site.set_env("LD_PRELOAD", &clock::library());
     world.site.set_env("FAKETIME", "-400d");
     world.site.set_env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     ok(world.site.launch_agent("fra", "mgmt01"));
@@ -60,23 +50,6 @@ fn an_agent_whose_clock_is_behind_says_so() {
     ok(wait("the agent to say so", || {
         fs::read_to_string(&log).unwrap().contains("set the clock").then_some(())
     }));
-}
-
-/// Stops a process for as long as this lives.
-struct Frozen(Pid);
-
-impl Frozen {
-    fn freeze(pid: u32) -> Frozen {
-        let pid = Pid::from_raw(pid.cast_signed());
-        kill(pid, Signal::SIGSTOP).unwrap();
-        Frozen(pid)
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        let _ = kill(self.0, Signal::SIGCONT);
-    }
 }
 
 fn agent_status(world: &World) -> String {

@@ -15,6 +15,9 @@ use serde_json::Value;
 /// How many lines the job prints: 50 MB.
 const LINES: u32 = 6_500_000;
 
+/// How soon after the link's return what waited must run.
+const PICKUP: Duration = Duration::from_secs(5);
+
 /// How long the link is cut; `make soak` takes ten minutes.
 fn cut() -> Duration {
     let seconds = std::env::var("GARRISON_CUT_S").ok().and_then(|text| text.parse().ok());
@@ -72,6 +75,10 @@ impl Story {
         assert_eq!(shown["status"], "active");
 
         self.namespace.up();
+        let back = Instant::now();
+        let both = || (fs::read_to_string(&started).ok()?.lines().count() == 2).then_some(());
+        ok(wait("the second run to start", both));
+        assert!(back.elapsed() < PICKUP, "it was picked up after {:?}", back.elapsed());
         let shown = self.world.finished(run);
         assert_eq!(shown["status"], "succeeded", "{shown:#}\n{}", self.world.logs());
         assert_eq!(shown["jobs"][0]["attempts"].as_array().unwrap().len(), 1);

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use garrison::site::{OPEN_POLICY, wait};
+use integration::disk::SmallDisk;
 use integration::{Said, World, channel, ok, program};
 use proto::v1::agent_message::Kind as Up;
 use proto::v1::coordinator_message::Kind as Down;
@@ -83,6 +84,7 @@ fn hello(protocol: u32) -> AgentMessage {
         attempts: vec![],
         labels: Default::default(),
         upgrade: None,
+        sent_us: 0,
     };
     AgentMessage { kind: Some(Up::Hello(hello)) }
 }
@@ -138,22 +140,26 @@ async fn a_heartbeat_is_answered_in_a_session_and_never_in_one_that_is_refused()
         (agents[0]["status"] == "away").then_some(())
     }));
     let heartbeat = |number| AgentMessage { kind: Some(Up::Heartbeat(number)) };
-    let open = async || {
+    let open = async |boot_id: &str, sent_us: u64| {
         let mut client = LinkClient::new(channel(&world, Some(("fra", "mgmt01"))).await);
         let (sender, messages) = tokio::sync::mpsc::channel(4);
-        sender.send(hello(1)).await.unwrap();
+        let mut hello = hello(1);
+        if let Some(Up::Hello(hello)) = &mut hello.kind {
+            (hello.boot_id, hello.sent_us) = (boot_id.to_owned(), sent_us);
+        }
+        sender.send(hello).await.unwrap();
         sender.send(heartbeat(7)).await.unwrap();
         let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
         (client.control(messages).await.unwrap().into_inner(), sender)
     };
-    let (mut down, sender) = open().await;
+    let (mut down, sender) = open("one host", 2).await;
     let Some(Down::Welcome(welcome)) = down.message().await.unwrap().unwrap().kind else {
         panic!("it was not welcomed");
     };
     assert!(welcome.heartbeats);
     assert_eq!(down.message().await.unwrap().unwrap().kind, Some(Down::Heartbeat(7)));
 
-    let (mut second, _sender) = open().await;
+    let (mut second, _sender) = open("a copy of it", 3).await;
     let mut heard = Vec::new();
     while let Ok(Some(message)) = second.message().await {
         heard.extend(message.kind);
@@ -162,12 +168,32 @@ async fn a_heartbeat_is_answered_in_a_session_and_never_in_one_that_is_refused()
 
     sender.send(heartbeat(8)).await.unwrap();
     assert_eq!(down.message().await.unwrap().unwrap().kind, Some(Down::Heartbeat(8)));
-    let said = world.garrison(&["agents", "revoke", "fra/mgmt01"]);
-    assert_eq!(said.code, 0, "{said:?}");
-    // The session may end before this can be sent.
+
+    // What the same host said before says nothing any more.
+    let (mut older, _sender) = open("one host", 1).await;
+    let Some(Down::Refused(reason)) = older.message().await.unwrap().unwrap().kind else {
+        panic!("it was not refused");
+    };
+    assert!(reason.contains("has said hello again since"), "{reason}");
+
+    // The same host again: its newer link takes the older one's place.
+    let (mut newer, newest) = open("one host", 3).await;
+    let kind = newer.message().await.unwrap().unwrap().kind;
+    assert!(matches!(kind, Some(Down::Welcome(_))), "{kind:?}");
+    assert_eq!(newer.message().await.unwrap().unwrap().kind, Some(Down::Heartbeat(7)));
     drop(sender.send(heartbeat(9)).await);
     let mut heard = Vec::new();
     while let Ok(Some(message)) = down.message().await {
+        heard.extend(message.kind);
+    }
+    assert!(matches!(heard[..], [Down::Refused(_)]), "{heard:?}");
+
+    let said = world.garrison(&["agents", "revoke", "fra/mgmt01"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    // The session may end before this can be sent.
+    drop(newest.send(heartbeat(9)).await);
+    let mut heard = Vec::new();
+    while let Ok(Some(message)) = newer.message().await {
         heard.extend(message.kind);
     }
     assert!(matches!(heard[..], [Down::Refused(_)]), "{heard:?}");
@@ -392,28 +418,6 @@ fn the_example_configurations_are_right() {
     }
 }
 
-/// A file system of its own, gone with this.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(size: &str) -> SmallDisk {
-        let dir = tempfile::tempdir().unwrap();
-        let option = format!("size={size}");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &option, "tmpfs"])
-            .arg(dir.path())
-            .status();
-        assert!(mounted.unwrap().success(), "mounting a tmpfs needs root");
-        SmallDisk(dir)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_said_and_work_goes_on_when_there_is_room() {
     let disk = SmallDisk::mount("400m");
@@ -421,21 +425,15 @@ fn a_full_disk_is_said_and_work_goes_on_when_there_is_room() {
     ok(world.site.stop_coordinator());
     let config = world.site.data();
     fs::remove_dir_all(&config).unwrap();
-    std::os::unix::fs::symlink(disk.0.path(), &config).unwrap();
+    std::os::unix::fs::symlink(disk.path(), &config).unwrap();
     ok(world.site.start_coordinator());
-    let ballast = disk.0.path().join("ballast");
-    let free = nix::sys::statvfs::statvfs(disk.0.path()).unwrap();
-    let size = free.blocks_available() * free.fragment_size() - (16 << 20);
-    let file = fs::File::create(&ballast).unwrap();
-    nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), 0, size as i64).unwrap();
+    let ballast = disk.fill(16 << 20);
     let said = world.garrison(&["trigger", "deploy", "-r", "infra"]);
     assert_eq!(said.code, 5, "{said:?}");
     assert!(said.err.contains("no space is left"), "{said:?}");
     let health = || ok(world.site.client()).get::<serde_json::Value>("/healthz");
     assert!(health().unwrap_err().message.contains("no space is left"));
-    // What is open still takes its room.
-    drop(file);
-    fs::remove_file(&ballast).unwrap();
+    drop(ballast);
     let said = world.garrison(&["trigger", "deploy", "-r", "infra"]);
     assert_eq!(said.code, 0, "{said:?}\n{}", world.logs());
     assert_eq!(ok(health())["status"], "ok");

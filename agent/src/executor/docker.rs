@@ -21,6 +21,7 @@ use tokio::select;
 
 use super::process::exited;
 use super::{Context, Executor, Reason};
+use crate::processes::Owned;
 use engine::Engine;
 use running::{Ending, Error, Running};
 
@@ -70,7 +71,20 @@ impl Executor for Docker {
         };
         let ending = running.see_through(context).await;
         let removed = running.remove(context.mark).await;
-        outcome(ending, removed, running.was_interrupted(), context)
+        let interrupted = running.was_interrupted();
+        // An engine that dies while it starts a container forgets that it runs.
+        let forgotten = match interrupted {
+            true => Owned::marked(context.mark).end(running::REMOVE_PATIENCE).await,
+            false => Ok(0),
+        };
+        match (ending, forgotten) {
+            (_, Err(left)) => Outcome::Lost {
+                reason: format!("the Docker engine went away while the job ran; of that, {left}"),
+                may_run: true,
+            },
+            (Err(Error::NotStarted), Ok(count)) => not_started(count, removed),
+            (ending, Ok(_)) => outcome(ending, removed, interrupted, context),
+        }
     }
 }
 
@@ -92,6 +106,25 @@ impl Docker {
             say_left(context, &left);
         }
         infra(error)
+    }
+}
+
+/// Of a container of whose start the engine knows nothing; `count` processes of it were ended.
+fn not_started(count: usize, removed: Result<(), EngineError>) -> Outcome {
+    let words = match count {
+        0 => "before it started the container".to_owned(),
+        _ => format!(
+            "while it started the container, and forgot that; {count} processes of the job were \
+             ended"
+        ),
+    };
+    let reason = format!("the Docker engine went away {words}");
+    match removed {
+        Ok(()) => infra(format!("{reason}; run the job again")),
+        Err(left) => Outcome::Lost {
+            reason: format!("{reason}; the container could not be ended: {left}"),
+            may_run: true,
+        },
     }
 }
 

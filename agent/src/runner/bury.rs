@@ -1,4 +1,4 @@
-//! The end of an attempt whose runner died without a verdict.
+//! The end of an attempt whose runner died without a verdict, or hung and was ended.
 //!
 //! It is never taken up again: what it was told to mask is gone with the runner.
 
@@ -11,6 +11,7 @@ use proto::log::Stream;
 
 use crate::attempt::state::{Note, Started, State};
 use crate::attempt::{self, Attempt};
+use crate::executor::Reason;
 use crate::executor::docker::{self, Address};
 use crate::processes::{self, Owned};
 use crate::{clock, executor, spool};
@@ -47,7 +48,7 @@ pub enum Error {
 
 /// What became of what a dead runner left.
 struct Left {
-    /// Why the attempt is lost.
+    /// How its runner went, and what else was done.
     reason: String,
     /// Whether something of it may still run.
     may_run: bool,
@@ -62,6 +63,21 @@ pub async fn bury(attempt: &Attempt) -> Result<Verdict, Error> {
 
 /// [`bury`] with the engine at `address`, if the job ran in a container.
 pub async fn bury_with(attempt: &Attempt, address: &Address) -> Result<Verdict, Error> {
+    close(attempt, address, None).await
+}
+
+/// [`bury`] for a runner that hung when it should have ended its job for `reason`, and was ended
+/// itself: if nothing of the job is left to run, then what was wanted is reached, and the verdict
+/// is that of `reason`.
+pub async fn bury_hung(attempt: &Attempt, reason: Reason) -> Result<Verdict, Error> {
+    close(attempt, &Address::from_env(), Some(reason)).await
+}
+
+async fn close(
+    attempt: &Attempt,
+    address: &Address,
+    hung: Option<Reason>,
+) -> Result<Verdict, Error> {
     let id = attempt.id();
     let lock = attempt.lock()?.ok_or(attempt::Error::Alive(id))?;
     let state = attempt.state()?;
@@ -69,7 +85,12 @@ pub async fn bury_with(attempt: &Attempt, address: &Address) -> Result<Verdict, 
         return Ok(verdict);
     }
     let Some(started) = &state.started else { return Err(attempt::Error::Unstarted(id).into()) };
-    let Left { mut reason, may_run } = end_left_overs(attempt, &state, started, address).await?;
+    let died = match hung {
+        None => "runner died".to_owned(),
+        Some(reason) => format!("{reason}: the runner hung and was ended"),
+    };
+    let left = end_left_overs(attempt, &state, started, address, &died).await?;
+    let Left { mut reason, may_run } = left;
     let is_remote = state.notes.iter().any(|note| matches!(note, Note::RemoteGroup { .. }));
     let may_run = may_run || is_remote;
     if let Some(remote) = remote(attempt, &state) {
@@ -86,32 +107,43 @@ pub async fn bury_with(attempt: &Attempt, address: &Address) -> Result<Verdict, 
     .await
     .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
     .map_err(|source| Error::Log { id, source })?;
-    Ok(attempt.finish(&lock, log, Some(started.at_us), Outcome::Lost { reason, may_run })?)
+    let outcome = match hung {
+        Some(hung) if !may_run => hung.outcome(),
+        _ => Outcome::Lost { reason, may_run },
+    };
+    Ok(attempt.finish(&lock, log, Some(started.at_us), outcome)?)
 }
 
-/// Ends what still runs of the job on this host; says why it is lost.
+/// Ends what still runs of the job on this host, whose runner `died`; says so.
 async fn end_left_overs(
     attempt: &Attempt,
     state: &State,
     started: &Started,
     address: &Address,
+    died: &str,
 ) -> Result<Left, Error> {
     let over = |reason: String| Left { reason, may_run: false };
     if clock::boot_id().map_err(Error::Boot)? != started.boot_id {
         return Ok(over("host rebooted while the job ran".into()));
     }
-    if ran_in_container(attempt, state)? {
+    let mut died = died.to_owned();
+    let in_container = ran_in_container(attempt, state)?;
+    if in_container {
         let ended = docker::end(address, state.mark, &containers(state), PATIENCE).await;
-        match ended.map_err(|source| Error::Container { id: attempt.id(), source })? {
-            0 => return Ok(over("runner died; no container of the job was left".into())),
-            _ => return Ok(over("runner died; the job's container was ended".into())),
-        }
+        died.push_str(
+            match ended.map_err(|source| Error::Container { id: attempt.id(), source })? {
+                0 => "; no container of the job was left",
+                _ => "; the job's container was ended",
+            },
+        );
     }
+    // Also of a container: an engine that died while it started one has forgotten that it runs.
     Ok(match left_overs(state).end(PATIENCE).await {
-        Ok(0) => over("runner died; no process of the job was left".into()),
-        Ok(count) => over(format!("runner died; {count} processes of the job were ended")),
+        Ok(0) if in_container => over(died),
+        Ok(0) => over(format!("{died}; no process of the job was left")),
+        Ok(count) => over(format!("{died}; {count} processes of the job were ended")),
         Err(error @ (processes::Error::StillAlive(_) | processes::Error::Proc(_))) => {
-            Left { reason: format!("runner died; of the job, {error}"), may_run: true }
+            Left { reason: format!("{died}; of the job, {error}"), may_run: true }
         }
     })
 }

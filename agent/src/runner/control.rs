@@ -3,8 +3,9 @@
 //! The runner says `{"version":1}` first, then `{"state":…}` (see [`Progress`]) and `{"log":LENGTH}`
 //! with the log's bytes of output, each again when it has changed, and closes behind the final
 //! state. The agent may say `{"cancel":true}`, and to a runner of version 2 or later
-//! `{"lease":BASE}`: from when the attempt's lease counts, in µs of the host's boot. Either side
-//! ignores lines that it does not know.
+//! `{"lease":BASE}`: from when the attempt's lease counts, in µs of the host's boot. From version 3
+//! on `{"ping":NUMBER}` is answered with `{"pong":NUMBER}`. Either side ignores lines that it does
+//! not know.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,10 +26,13 @@ use tokio::time::timeout;
 use crate::executor::{Reason, Stopper};
 
 /// The version of this protocol.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// From this version on runners know leases.
 const LEASES: u32 = 2;
+
+/// From this version on runners answer pings.
+const PINGS: u32 = 3;
 
 /// At most this often the log's length is told to each listener.
 const COALESCE: Duration = Duration::from_millis(5);
@@ -52,6 +56,8 @@ pub enum Report {
     State(Progress),
     /// Bytes of output in the log.
     Log(u64),
+    /// The answer to [`Request::Ping`].
+    Pong(u64),
 }
 
 /// What the agent says.
@@ -62,6 +68,8 @@ pub enum Request {
     Cancel(bool),
     /// The lease counts from here on: µs of the host's boot.
     Lease(u64),
+    /// Show that you live.
+    Ping(u64),
 }
 
 /// Where requests go.
@@ -124,14 +132,15 @@ async fn serve_one(
     asked: Asked,
 ) {
     let (read, write) = stream.into_split();
+    let (pinged, pings) = watch::channel(0);
     // An error means that the other side is gone, which is its own affair.
     tokio::select! {
-        _ = listen(read, &asked) => {}
-        _ = report(write, progress, length) => {}
+        _ = listen(read, &asked, &pinged) => {}
+        _ = report(write, progress, length, pings) => {}
     }
 }
 
-async fn listen(read: OwnedReadHalf, asked: &Asked) -> io::Result<()> {
+async fn listen(read: OwnedReadHalf, asked: &Asked, pinged: &watch::Sender<u64>) -> io::Result<()> {
     let mut read = BufReader::new(read);
     let mut line = Vec::new();
     loop {
@@ -142,6 +151,7 @@ async fn listen(read: OwnedReadHalf, asked: &Asked) -> io::Result<()> {
         match serde_json::from_slice(&line) {
             Ok(Request::Cancel(true)) => asked.stopper.stop(Reason::Cancel),
             Ok(Request::Lease(base)) => drop(asked.lease.send_replace(Some(BootTime(base)))),
+            Ok(Request::Ping(number)) => drop(pinged.send_replace(number)),
             Ok(Request::Cancel(false)) | Err(_) => {}
         }
     }
@@ -151,6 +161,7 @@ async fn report(
     mut write: OwnedWriteHalf,
     mut progress: watch::Receiver<Progress>,
     mut length: watch::Receiver<u64>,
+    mut pings: watch::Receiver<u64>,
 ) -> io::Result<()> {
     say(&mut write, &Report::Version(VERSION)).await?;
     progress.mark_changed();
@@ -162,7 +173,8 @@ async fn report(
         let over = state.as_ref().is_some_and(is_over);
         let told_length = grown.is_some();
         let state = state.map(Report::State);
-        let reports = if over { [grown, state] } else { [state, grown] };
+        let pong = changed(&mut pings).map(Report::Pong);
+        let reports = if over { [pong, grown, state] } else { [pong, state, grown] };
         for report in reports.iter().flatten() {
             say(&mut write, report).await?;
         }
@@ -181,6 +193,7 @@ async fn report(
                 changed.map_err(io::Error::other)?;
                 length.mark_changed();
             }
+            Ok(()) = pings.changed() => pings.mark_changed(),
         }
     }
 }
@@ -244,6 +257,24 @@ impl Connection {
         Ok(())
     }
 
+    /// The runner's process.
+    pub(crate) fn runner(&self) -> Option<i32> {
+        self.read.get_ref().as_ref().peer_cred().ok()?.pid()
+    }
+
+    /// Whether the runner is known not to answer pings.
+    pub(crate) fn knows_no_pings(&self) -> bool {
+        self.version.is_some_and(|version| version < PINGS)
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// The connection is of no use any more.
+    pub(crate) fn ping(&self, number: u64) -> io::Result<()> {
+        self.try_say(&Request::Ping(number))
+    }
+
     /// Whether the runner is known to understand leases.
     pub(crate) fn knows_leases(&self) -> bool {
         self.version.is_some_and(|version| version >= LEASES)
@@ -255,7 +286,11 @@ impl Connection {
     /// # Errors
     /// The connection is of no use any more.
     pub(crate) fn renew(&self, base: BootTime) -> io::Result<()> {
-        let line = line(&Request::Lease(base.0));
+        self.try_say(&Request::Lease(base.0))
+    }
+
+    fn try_say(&self, request: &Request) -> io::Result<()> {
+        let line = line(request);
         match self.write.try_write(&line) {
             Ok(written) if written == line.len() => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -307,6 +342,14 @@ mod tests {
     fn messages_of_version_2_are_read_and_written() {
         assert_eq!(line(&Request::Lease(7)), b"{\"lease\":7}\n");
         assert_eq!(serde_json::from_str::<Request>(r#"{"lease":7}"#).unwrap(), Request::Lease(7));
+    }
+
+    #[test]
+    fn messages_of_version_3_are_read_and_written() {
+        assert_eq!(line(&Request::Ping(7)), b"{\"ping\":7}\n");
+        assert_eq!(serde_json::from_str::<Request>(r#"{"ping":7}"#).unwrap(), Request::Ping(7));
+        assert_eq!(line(&Report::Pong(7)), b"{\"pong\":7}\n");
+        assert_eq!(serde_json::from_str::<Report>(r#"{"pong":7}"#).unwrap(), Report::Pong(7));
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! The agent's hold on a runner: to start one, to find one again, to follow it and to cancel it.
+//! The agent's hold on a runner: to start one, to find one again, to follow it, to cancel it, and to
+//! end it where it hangs.
 
 use std::ffi::OsString;
 use std::future::pending;
@@ -8,11 +9,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use agent_core::lease::BootTime;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pipelines::outcome::{Progress, Verdict};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, Interval, interval, timeout};
 
 use super::control::{Connection, Report};
 use super::handover::Handover;
@@ -21,6 +25,15 @@ use crate::lease::Acknowledged;
 
 /// Between two tries to reach a runner that is just starting or ending.
 const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
+
+/// Between two pings of a runner that is to end its job.
+const PING: Duration = Duration::from_secs(1);
+
+/// A runner that is to end its job and has shown no sign of life for this long hangs.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// The same for one that is known not to answer pings: it may be at work in silence.
+const LONG_SILENCE: Duration = Duration::from_secs(60);
 
 /// How runners are started.
 #[derive(Debug, Clone)]
@@ -42,9 +55,29 @@ pub struct Handle {
     /// What renews the attempt's lease; none without one.
     renewals: Option<Acknowledged>,
     cancel: bool,
+    /// None as long as the job may go on.
+    ending: Option<Ending>,
     started: bool,
     length: u64,
     over: bool,
+}
+
+/// Watches a runner that is to end its job.
+#[derive(Debug)]
+struct Ending {
+    /// When it last said anything.
+    heard: Instant,
+    looks: Interval,
+    pings: u64,
+}
+
+/// What came of listening to a runner.
+enum Heard {
+    Report(Report),
+    /// Time passed.
+    Nothing,
+    /// There is no connection any more.
+    Closed,
 }
 
 /// What a runner has done.
@@ -60,6 +93,9 @@ pub enum Event {
         /// Bytes of output by now.
         length: u64,
     },
+    /// It is to end its job ([`Handle::cancel`], [`Handle::expect_end`]) and shows no sign of life.
+    /// Comes again as long as that is so; see [`Handle::kill`].
+    Hung,
     /// The verdict is durable and the log complete. The last event.
     Finished(Box<Verdict>),
     /// There is no runner and no verdict. The last event; [`Attempt::condition`] tells whether the
@@ -123,6 +159,7 @@ impl Handle {
             connection: None,
             renewals: None,
             cancel: false,
+            ending: None,
             started: false,
             length: 0,
             over: false,
@@ -148,13 +185,18 @@ impl Handle {
             if self.over {
                 return pending().await;
             }
-            match self.report().await {
-                Some(report) => {
+            if self.is_silent() {
+                self.ending.iter_mut().for_each(|ending| ending.heard = Instant::now());
+                return Event::Hung;
+            }
+            match self.listen().await {
+                Heard::Report(report) => {
                     if let Some(event) = self.take(report) {
                         return event;
                     }
                 }
-                None => {
+                Heard::Nothing => {}
+                Heard::Closed => {
                     if let Some(last) = self.reach().await {
                         self.over = true;
                         return last;
@@ -168,34 +210,70 @@ impl Handle {
     /// runner has it; the answer is [`Event::Finished`], of whatever outcome.
     pub fn cancel(&mut self) {
         self.cancel = true;
+        self.expect_end();
     }
 
-    /// The next report; none without a connection.
-    async fn report(&mut self) -> Option<Report> {
-        let connection = self.connection.as_mut()?;
+    /// From now on the runner is to end the job, because it was asked to or by itself, and to show
+    /// that it lives meanwhile: [`Event::Hung`] tells if it does not.
+    pub fn expect_end(&mut self) {
+        self.ending.get_or_insert_with(|| Ending {
+            heard: Instant::now(),
+            looks: interval(PING),
+            pings: 0,
+        });
+    }
+
+    /// Ends the runner itself by SIGKILL, for one that hangs. Its end is an event like any other;
+    /// what it leaves is to be buried.
+    pub fn kill(&self) {
+        let id = self.attempt.id();
+        let child = || self.child.as_ref().and_then(Child::id).map(u32::cast_signed);
+        let runner = self.connection.as_ref().and_then(Connection::runner).or_else(child);
+        // Only as long as its lock is held, its number is surely its own.
+        let held = matches!(self.attempt.condition(), Ok(Condition::Held));
+        match runner.filter(|_| held) {
+            Some(pid) => match kill(Pid::from_raw(pid), Signal::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => tracing::error!(attempt = %id, pid, %error, "cannot end the runner"),
+            },
+            None => tracing::warn!(attempt = %id, "its runner cannot be found"),
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        let knows_no_pings = self.connection.as_ref().is_some_and(Connection::knows_no_pings);
+        let patience = if knows_no_pings { LONG_SILENCE } else { SILENCE };
+        self.ending.as_ref().is_some_and(|ending| ending.heard.elapsed() >= patience)
+    }
+
+    /// Waits for what the runner says, or for the next ping.
+    async fn listen(&mut self) -> Heard {
+        let Some(connection) = &mut self.connection else { return Heard::Closed };
         if self.cancel {
             // If it cannot be written, the next read tells.
             let _ = connection.cancel().await;
         }
-        let report = loop {
-            tokio::select! {
-                report = connection.next() => break report,
-                base = renewed(&mut self.renewals), if connection.knows_leases() => {
-                    if connection.renew(base).is_err() {
-                        break None;
-                    }
-                }
+        let heard = tokio::select! {
+            report = connection.next() => report.map_or(Heard::Closed, Heard::Report),
+            base = renewed(&mut self.renewals), if connection.knows_leases() => {
+                connection.renew(base).map_or(Heard::Closed, |()| Heard::Nothing)
+            }
+            number = due(&mut self.ending) => {
+                connection.ping(number).map_or(Heard::Closed, |()| Heard::Nothing)
             }
         };
-        match report {
-            // Whatever an earlier connection was told of, this one has not heard.
-            Some(Report::Version(_)) => {
-                self.renewals.iter_mut().for_each(watch::Receiver::mark_changed);
+        match &heard {
+            Heard::Report(report) => {
+                self.ending.iter_mut().for_each(|ending| ending.heard = Instant::now());
+                // Whatever an earlier connection was told of, this one has not heard.
+                if let Report::Version(_) = report {
+                    self.renewals.iter_mut().for_each(watch::Receiver::mark_changed);
+                }
             }
-            Some(_) => {}
-            None => self.connection = None,
+            Heard::Nothing => {}
+            Heard::Closed => self.connection = None,
         }
-        report
+        heard
     }
 
     fn take(&mut self, report: Report) -> Option<Event> {
@@ -214,11 +292,12 @@ impl Handle {
             }
             Report::State(Progress::Accepted | Progress::Running { .. })
             | Report::Log(_)
-            | Report::Version(_) => None,
+            | Report::Version(_)
+            | Report::Pong(_) => None,
         }
     }
 
-    /// Connects, or says how the runner ended.
+    /// Connects, or says how the runner ended; neither, if it is silent for too long.
     async fn reach(&mut self) -> Option<Event> {
         let [mut pause, longest] = PAUSES;
         loop {
@@ -228,6 +307,9 @@ impl Handle {
             }
             if let Some(last) = self.last_event() {
                 return Some(last);
+            }
+            if self.is_silent() {
+                return None;
             }
             // One that ended already has nothing more to say than its directory.
             let _ = timeout(pause, ended(&mut self.child)).await;
@@ -265,6 +347,14 @@ async fn renewed(renewals: &mut Option<Acknowledged>) -> BootTime {
         }
     }
     pending().await
+}
+
+/// The number of the next ping; never as long as the job may go on.
+async fn due(ending: &mut Option<Ending>) -> u64 {
+    let Some(ending) = ending else { return pending().await };
+    ending.looks.tick().await;
+    ending.pings += 1;
+    ending.pings
 }
 
 /// The end of a runner that this process started; never of another.

@@ -30,6 +30,9 @@ const WATCHDOG: &str = r#"
     pid=$(cat $0/pid)
     kill $pid
     while kill -0 $pid; do sleep 0.1; done
+    for shim in $(grep --files-with-matches --line-regexp containerd-shim /proc/[0-9]*/comm); do
+        ! grep --quiet --text $0/ ${shim%comm}cmdline || kill $(basename ${shim%/comm})
+    done
     grep --only-matching " $0/[^ ]*" /proc/mounts | tac | xargs --no-run-if-empty umount --lazy
     rm -rf $0
 "#;

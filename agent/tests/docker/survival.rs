@@ -1,5 +1,7 @@
 //! What happens to containers when runners and engines die.
 
+use std::time::Duration;
+
 use agent::attempt::Condition;
 use agent::attempt::state::{Note, Record};
 use agent::executor::docker::{Address, reap};
@@ -7,6 +9,7 @@ use agent::runner::bury::{self, bury_with};
 use agent::runner::handle::{Event, Handle};
 use nix::sys::signal::Signal;
 use pipelines::outcome::Outcome;
+use tokio::time::timeout;
 
 use crate::engine::{Docker, Engine, shared};
 use crate::host::*;
@@ -97,6 +100,35 @@ async fn an_engine_that_is_restarted_under_a_container_loses_no_verdict() {
         assert_eq!(verdict.outcome.to_string(), "failed: exit status 7", "{signal}");
         assert!(output(&attempt).contains("\nafter\n"), "{}", output(&attempt));
     }
+}
+
+#[tokio::test]
+async fn an_engine_that_dies_while_it_starts_a_container_leaves_nothing_of_the_job() {
+    let engine = Engine::start(&["--live-restore"]);
+    let docker = Docker::new(&engine).await;
+    let mut handle = docker.start(&["touch started", "sleep 1000"]).await;
+    let attempt = handle.attempt().clone();
+    // The engine notes only behind the start that the container runs.
+    while marked(&attempt).is_empty() {
+        if let Ok(event) = timeout(Duration::from_millis(1), handle.next()).await {
+            assert!(!matches!(event, Event::Finished(_) | Event::Died), "{event:?}");
+        }
+    }
+    engine.stop(Signal::SIGKILL).await;
+    engine.start_again();
+    if timeout(Duration::from_secs(5), async {
+        while matches!(handle.next().await, Event::Started { .. } | Event::LogGrew { .. }) {}
+    })
+    .await
+    .is_err()
+    {
+        handle.cancel();
+    }
+    let (_, verdict) = docker.finish(Handle::attach(&attempt)).await;
+    let outcome = verdict.outcome.to_string();
+    assert_eq!(marked(&attempt), [0; 0], "{outcome}");
+    let forgotten = outcome.contains("while it started the container");
+    assert!(forgotten || verdict.outcome == Outcome::Cancelled, "{outcome}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ::agent::clock::boot_time;
 use ::agent::content::{Contents, Links};
 use ::agent::host::{self, Settings};
+use ::agent::runner::handle::Launcher;
 use ::agent::upload::Uploader;
 use agent_core::Event;
 use agent_core::lease::BootTime;
@@ -19,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::host::*;
 
 /// An agent's process, as far as it matters here; dropped as a crash would end it.
-struct Agent {
-    handle: host::Handle,
+pub(crate) struct Agent {
+    pub(crate) handle: host::Handle,
     acknowledge: watch::Sender<Option<BootTime>>,
     outbox: mpsc::Receiver<v1::AgentMessage>,
     _links: Links,
@@ -29,7 +30,16 @@ struct Agent {
 
 impl Agent {
     /// Starts on the attempts of `on`; its link comes up before it does anything else.
-    async fn start(on: &Host, acknowledged: Option<BootTime>) -> Agent {
+    pub(crate) async fn start(on: &Host, acknowledged: Option<BootTime>) -> Agent {
+        Agent::start_with(launcher(), on, acknowledged).await
+    }
+
+    /// The same with other runners.
+    pub(crate) async fn start_with(
+        launcher: Launcher,
+        on: &Host,
+        acknowledged: Option<BootTime>,
+    ) -> Agent {
         let policy = on.root().join("../policy.toml");
         std::fs::write(&policy, "[process]\nallow = true\n").unwrap();
         let (uploader, uploads) = Uploader::new();
@@ -43,7 +53,7 @@ impl Agent {
             policy: Some(policy),
             partition: "fra-equ01".parse().unwrap(),
             contents,
-            launcher: launcher(),
+            launcher,
             log_quota: ::agent::spool::Quota::default(),
             acknowledged,
             hello: v1::Hello::default(),
@@ -55,13 +65,13 @@ impl Agent {
         Agent { handle, acknowledge, outbox, _links: links, _parts: parts }
     }
 
-    async fn order(&self, order: &Order) {
+    pub(crate) async fn order(&self, order: &Order) {
         let (attempt, order) = (order.attempt, order.to_bytes());
         self.handle.event(Event::OrderReceived { attempt, order, refusal: None }).await;
     }
 
     /// The next word of an attempt's progress, also from a hello.
-    async fn progress(&mut self) -> Progress {
+    pub(crate) async fn progress(&mut self) -> Progress {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.outbox.recv()).await;
             let state = match message.expect("a message").expect("a link").kind {
@@ -75,7 +85,7 @@ impl Agent {
         }
     }
 
-    async fn verdict(&mut self) -> Verdict {
+    pub(crate) async fn verdict(&mut self) -> Verdict {
         loop {
             if let Progress::Finished(verdict) = self.progress().await {
                 return *verdict;
@@ -93,7 +103,7 @@ fn waiting() -> Order {
 }
 
 /// A host whose attempts have a folder of their own.
-fn nested() -> Host {
+pub(crate) fn nested() -> Host {
     Host::within("attempts")
 }
 

@@ -155,6 +155,7 @@ pub(crate) async fn finish(mut handle: Handle) -> (Attempt, Verdict) {
                 assert!(timeout(Duration::from_millis(20), handle.next()).await.is_err());
                 return (handle.attempt().clone(), *verdict);
             }
+            Event::Hung => panic!("hung: {}", complaint(handle.attempt())),
             Event::Died => panic!("died: {}", complaint(handle.attempt())),
         }
     }

@@ -6,6 +6,7 @@ mod agent;
 mod endings;
 mod full;
 mod host;
+mod hung;
 mod lease;
 mod output;
 mod survival;

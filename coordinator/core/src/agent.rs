@@ -1,5 +1,6 @@
 //! Agents: who they are and how they are connected.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -54,6 +55,9 @@ pub struct About {
     pub version: String,
     /// Its host's boot id.
     pub boot_id: String,
+    /// When it said so: µs since that boot; 0 from agents that do not say.
+    #[serde(default)]
+    pub sent_us: u64,
     /// How many attempts it runs side by side.
     pub capacity: u32,
     /// What jobs may ask for.
@@ -62,6 +66,15 @@ pub struct About {
     /// How its latest upgrade ended; none before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<upgrade::Report>,
+}
+
+impl About {
+    /// When both were said, if that was on one host since its latest boot and can be compared: a copy
+    /// of the state directory that runs elsewhere has another boot id.
+    pub(crate) fn compared_to(&self, other: &About) -> Option<Ordering> {
+        let is_same = (self.instance, &self.boot_id) == (other.instance, &other.boot_id);
+        (is_same && self.sent_us > 0).then(|| self.sent_us.cmp(&other.sent_us))
+    }
 }
 
 /// One connection of an agent; numbered by the driver, never used twice within a process.

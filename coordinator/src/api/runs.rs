@@ -282,6 +282,8 @@ fn attempt(api: &Api, attempt: attempt::Attempt) -> Result<Attempt, Failure> {
         started_us,
         finished_us: verdict.map(|verdict| verdict.finished_us),
         log_length: verdict.map(|verdict| verdict.log.length),
-        log_complete: api.logs.is_complete(attempt.id),
+        // Of an attempt whose order found no room on the agent's disk there is no log.
+        log_complete: verdict.is_some_and(|verdict| verdict.log.length == 0)
+            || api.logs.is_complete(attempt.id),
     })
 }

@@ -3,6 +3,14 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// A coordinator that was killed just as it started a program leaves its lock with that for a moment.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The data directory, held until this is dropped or the process ends, however it ends.
 #[derive(Debug)]
@@ -24,14 +32,18 @@ impl Lock {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(path).map_err(Refused::Io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).map_err(Refused::Io)?;
-                return Err(Refused::InUse(holder.trim().to_owned()));
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    file.read_to_string(&mut holder).map_err(Refused::Io)?;
+                    return Err(Refused::InUse(holder.trim().to_owned()));
+                }
+                Err(TryLockError::Error(error)) => return Err(Refused::Io(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(Refused::Io(error)),
         }
         // Only for the message above: the lock itself is the kernel's.
         let name = file

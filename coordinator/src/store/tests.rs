@@ -380,6 +380,7 @@ fn decisions_after_a_reload_are_repeated_as_of_its_time() {
         instance: uuid::Uuid::nil(),
         version: "1".to_owned(),
         boot_id: "boot".to_owned(),
+        sent_us: 1,
         capacity: 1,
         labels: Default::default(),
         upgrade: None,

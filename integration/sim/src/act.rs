@@ -90,13 +90,13 @@ acts! {
     /// What nobody follows any more on a device comes to its end.
     EndOnDevice: Progress, 4, "a forgotten program on a device ends";
     /// A job's program writes.
-    Write: Progress, 8, "a program writes";
+    Write: Progress, 5, "a program writes";
     /// An agent sends of a log.
-    SendLog: Progress, 14, "an agent sends of a log";
+    SendLog: Progress, 40, "an agent sends of a log";
     /// That reaches the coordinator.
-    LogArrives: Progress, 14, "a piece of a log reaches the coordinator";
+    LogArrives: Progress, 40, "a piece of a log reaches the coordinator";
     /// The answer reaches the agent.
-    LogAckArrives: Progress, 10, "an agent hears of a log";
+    LogAckArrives: Progress, 40, "an agent hears of a log";
     /// The coordinator starts.
     StartCoordinator: Progress, 15, "the coordinator starts";
     /// A host is switched on.

@@ -61,11 +61,6 @@ struct Exceptions {
     /// the same attempt, one after the other, and neither is told apart from the other. Excuses
     /// all that this agent's attempts do.
     cloned: BTreeSet<AgentKey>,
-    /// Attempts that were open when the hello of an older connection of their agent was read after
-    /// that of a newer one. Packets of a connection whose process is gone may arrive late; the
-    /// product cannot tell such a hello from a new one, so it may give up what the agent has.
-    /// Excuses all that these attempts do.
-    stale: BTreeSet<AttemptId>,
     /// Attempts that an operator declared lost: somebody vouched that they do not run. Excuses all
     /// that they do.
     declared: BTreeSet<AttemptId>,
@@ -120,11 +115,6 @@ impl Ledger {
         if before.is_some_and(|before| before != trigger) {
             self.find(Rule::Triggers, format!("{key} was answered with two triggers"));
         }
-    }
-
-    /// An old hello is read after a newer one; these attempts of its agent are open.
-    pub fn stale_hello(&mut self, attempts: impl IntoIterator<Item = AttemptId>) {
-        self.exceptions.stale.extend(attempts);
     }
 
     /// A host was copied.
@@ -190,8 +180,8 @@ impl Ledger {
 
     /// Whether an exception covers all that happens to this attempt on this agent.
     pub(crate) fn excuses(&self, agent: &AgentKey, attempt: AttemptId) -> bool {
-        let Exceptions { cloned, stale, declared, .. } = &self.exceptions;
-        cloned.contains(agent) || stale.contains(&attempt) || declared.contains(&attempt)
+        let Exceptions { cloned, declared, .. } = &self.exceptions;
+        cloned.contains(agent) || declared.contains(&attempt)
     }
 
     /// Whether an exception covers that this attempt runs beside another.

@@ -2,8 +2,8 @@
 //! clocks and crashes come from a seed.
 //!
 //! In the order in which a reader wants it: [`act`] is what can happen, [`world`] who is there,
-//! [`people`] ask; [`coordinator`] and [`agent`] with [`keeper`] and [`runner`] are the edges as the
-//! product has them, [`network`], [`disk`], [`host`] and [`view`] what they stand on; [`ledger`] is
+//! [`people`] ask; [`coordinator`] and [`agent`] with [`keeper`], [`runner`] and [`logs`] are the
+//! edges as the product has them, [`network`], [`disk`], [`host`] and [`view`] what they stand on; [`ledger`] is
 //! what must hold, and the exceptions; [`story`] goes from a seed to a world at rest, [`shrink`] tells a bad
 //! one shortly, [`mutant`] breaks the rules on purpose.
 //!

@@ -149,20 +149,14 @@ impl World {
                 if self.mutant == Some(Mutant::DropFence) {
                     attempts.iter_mut().for_each(|(id, _)| unfence(&self.book, id));
                 }
-                let newest = self.newest_hello.entry(agent.clone()).or_default();
-                if id < *newest {
-                    let open = self.book.attempts.values().filter(|it| it.is_open());
-                    let open = open.filter(|it| it.agent == agent).map(|it| it.id);
-                    self.ledger.stale_hello(open);
-                }
-                *newest = id.max(*newest);
                 let mutated = self.mutant == Some(Mutant::ForgetInstance);
                 let instance = if mutated { uuid::Uuid::nil() } else { host.instance };
                 let boot_id = host.boot.to_string();
                 let labels = labels(&agent);
                 let version = "sim".into();
-                let (capacity, upgrade) = (CAPACITY, None);
-                let about = About { instance, version, boot_id, capacity, labels, upgrade };
+                let (capacity, upgrade, sent_us) = (CAPACITY, None, id + 1);
+                let about =
+                    About { instance, version, boot_id, sent_us, capacity, labels, upgrade };
                 let Some(running) = &mut self.coordinator.running else { return };
                 let session = running.next_session();
                 stream.session = Some(session);

@@ -46,8 +46,6 @@ pub struct World {
     pub(crate) coordinator: Coordinator,
     pub(crate) hosts: Vec<Host>,
     pub(crate) streams: BTreeMap<u64, Stream>,
-    /// The newest stream of each agent whose hello was read.
-    pub(crate) newest_hello: BTreeMap<AgentKey, u64>,
     /// Attempts whose program runs on a device, where nobody follows it any more.
     pub(crate) devices: BTreeSet<AttemptId>,
     /// Deliveries that were made.
@@ -93,7 +91,6 @@ impl World {
             coordinator: Coordinator::default(),
             hosts: AGENTS.map(key).map(Host::new).into(),
             streams: BTreeMap::new(),
-            newest_hello: BTreeMap::new(),
             devices: BTreeSet::new(),
             deliveries: 0,
             book: View::default(),

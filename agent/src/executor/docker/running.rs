@@ -68,7 +68,7 @@ pub(super) enum Error {
          the image has /bin/sh, and that the engine can run it"
     )]
     Start { image: String, words: String },
-    #[error("the Docker engine went away before it started the container; run the job again")]
+    #[error("the Docker engine went away and knows nothing of the container's start")]
     NotStarted,
     #[error(
         "the container {0} vanished while its job ran; somebody removed it, or the engine lost its \

@@ -3,6 +3,8 @@
 //! Level, not edge: a hello lists all that an agent holds, and comparing it with what is remembered
 //! gives everything that must be said again. Nothing depends on a message having arrived before.
 
+use std::cmp::Ordering;
+
 use pipelines::id::AttemptId;
 use pipelines::limits;
 use pipelines::outcome::{Outcome, Progress, Verdict};
@@ -27,10 +29,14 @@ impl Core {
         about: &About,
         attempts: &[(AttemptId, Progress)],
     ) {
-        let agent = match self.admit(key, fingerprint) {
+        let agent = match self.admit(key, fingerprint, about) {
             Ok(agent) => agent.clone(),
             Err(reason) => return self.close(session, reason),
         };
+        // Its packets vanished, and the agent noticed first.
+        if let Some(before) = agent.session() {
+            self.close(before, format!("agent {key} has a newer link"));
+        }
         self.put(Change::Agent(Agent {
             about: Some(about.clone()),
             link: Link::Up { session, since: self.now },
@@ -59,7 +65,7 @@ impl Core {
         self.dirty.insert(key.partition.clone());
     }
 
-    fn admit(&self, key: &AgentKey, fingerprint: &str) -> Result<&Agent, String> {
+    fn admit(&self, key: &AgentKey, fingerprint: &str, about: &About) -> Result<&Agent, String> {
         let agent = self.state.agents.get(key);
         let agent = agent.ok_or_else(|| format!("agent {key} is not enrolled here"))?;
         if agent.revoked {
@@ -70,7 +76,12 @@ impl Core {
                 "agent {key} was enrolled again with another key since this certificate was given"
             ));
         }
-        if agent.session().is_some() {
+        let compared = agent.about.as_ref().and_then(|before| about.compared_to(before));
+        // What it lists was so before the later one: what came since would seem lost.
+        if compared == Some(Ordering::Less) {
+            return Err(format!("agent {key} has said hello again since it said this one"));
+        }
+        if agent.session().is_some() && compared != Some(Ordering::Greater) {
             return Err(format!(
                 "agent {key} is connected already: two hosts must not share one certificate"
             ));

@@ -8,8 +8,10 @@ use pipelines::outcome::{Exit, Outcome};
 
 use pipelines::plan::OnLost;
 
+use crate::agent::SessionId;
+use crate::event::Event;
 use crate::lock::Holder;
-use world::{World, deploy, locked, patient};
+use world::{World, deploy, key, locked, patient};
 
 #[test]
 fn a_trigger_becomes_a_run_and_its_jobs_follow_their_needs() {
@@ -390,6 +392,37 @@ fn a_second_host_with_the_same_certificate_is_refused() {
     let mut world = World::new();
     world.join("fra/mgmt01", 1);
     world.connect_again("fra/mgmt01");
+    assert_snapshot!(world.transcript());
+}
+
+#[test]
+fn a_hello_that_was_overtaken_by_a_newer_one_says_nothing() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.disconnect("fra/mgmt01");
+    world.connect("fra/mgmt01");
+    world.trigger("delivery-1", deploy(&["fra"]));
+    world.start("fra/mgmt01");
+    world.hear_old_hello("fra/mgmt01");
+    assert_eq!(world.job("1.0"), "active");
+    world.disconnect("fra/mgmt01");
+    world.hear_old_hello("fra/mgmt01");
+    assert_eq!(world.job("1.0"), "active");
+    world.connect("fra/mgmt01");
+    world.end("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(world.job("1.0"), "succeeded");
+}
+
+#[test]
+fn a_link_that_only_the_agent_knows_to_be_dead_gives_way_to_its_next() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.drop_messages("fra/mgmt01");
+    world.trigger("delivery-1", deploy(&["fra"]));
+    world.connect("fra/mgmt01");
+    world.start("fra/mgmt01");
+    // What the old session's end says later changes nothing.
+    world.happens(&Event::AgentDisconnected { agent: key("fra/mgmt01"), session: SessionId(1) });
     assert_snapshot!(world.transcript());
 }
 

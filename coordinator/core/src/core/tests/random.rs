@@ -73,11 +73,8 @@ fn perform(world: &mut World, act: &Act) {
                 world.retry(run);
             }
         }
-        Act::Connect(agent) => {
-            if world.hosts[&key(AGENTS[agent])].session.is_none() {
-                world.connect(AGENTS[agent]);
-            }
-        }
+        // Also beside a session that only the agent knows to be dead.
+        Act::Connect(agent) => world.connect(AGENTS[agent]),
         Act::Disconnect(agent) => world.disconnect(AGENTS[agent]),
         Act::Deafen(agent) => world.drop_messages(AGENTS[agent]),
         Act::Reinstall(agent) => {

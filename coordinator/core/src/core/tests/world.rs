@@ -434,7 +434,20 @@ impl World {
     /// A clone of the host dials while the first is connected.
     pub(super) fn connect_again(&mut self, agent: &str) {
         self.line(&format!("a clone of {agent} connects"));
-        let event = hello(agent, SessionId(99), &self.hosts[&key(agent)]);
+        let mut event = hello(agent, SessionId(99), &self.hosts[&key(agent)]);
+        if let Event::AgentConnected { about, .. } = &mut event {
+            about.boot_id = "another".into();
+        }
+        self.happens(&event);
+    }
+
+    /// A hello arrives that was sent before the present session's, and lists nothing.
+    pub(super) fn hear_old_hello(&mut self, agent: &str) {
+        self.line(&format!("an old hello of {agent} arrives"));
+        let mut event = hello(agent, SessionId(98), &self.hosts[&key(agent)]);
+        if let Event::AgentConnected { about, attempts, .. } = &mut event {
+            (about.sent_us, *attempts) = (1, Vec::new());
+        }
         self.happens(&event);
     }
 
@@ -563,6 +576,7 @@ fn hello(agent: &str, session: SessionId, host: &Host) -> Event {
             instance: host.instance,
             version: "0.1.0".into(),
             boot_id: "boot".into(),
+            sent_us: session.0,
             capacity: host.capacity,
             labels: host.labels.clone(),
             upgrade: host.upgrade.clone(),
