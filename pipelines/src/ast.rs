@@ -56,7 +56,7 @@ pub(crate) struct Job {
     pub(crate) artifacts: Option<Artifacts>,
     /// Where it runs, when that is not everywhere.
     pub(crate) partitions: Option<Vec<Spanned<PartitionName>>>,
-    pub(crate) lock: Option<LockName>,
+    pub(crate) lock: Option<Spanned<LockName>>,
     /// Labels that its agent must have.
     pub(crate) labels: BTreeMap<LabelName, String>,
     pub(crate) retry: Option<Retry>,

@@ -45,9 +45,25 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         needs(job, &names, report);
         task(pipeline, job, inventories, report);
         lost::check(job, report);
+        lock(pipeline, job, report);
     }
     cycle::check(pipeline, report);
     required_on_push(pipeline, report);
+}
+
+/// Who holds a lock must wait for no other: a run that holds its own and waits for a job's could wait
+/// for a run that holds that one and waits for the first.
+fn lock(pipeline: &Pipeline, job: &Job, report: &mut Report<'_>) {
+    let (Some(outer), Some(inner)) = (&pipeline.lock, &job.lock) else { return };
+    let message = format!(
+        "the job {} has the lock {}, but its run holds {} already",
+        quoted(job.name.value.as_str()),
+        quoted(inner.value.as_str()),
+        quoted(outer.as_str())
+    );
+    let help = "two runs could wait for each other for ever: keep the pipeline's `lock`, or those \
+                of its jobs";
+    report.error(Code::LockInLock, inner.span, message, help);
 }
 
 /// A push gives no inputs.

@@ -77,7 +77,7 @@ fn job(
         env,
         timeout_s: timeout_s.unwrap_or(DEFAULT_TIMEOUT_S),
         artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
-        lock: written.lock.clone(),
+        lock: written.lock.as_ref().map(|lock| lock.value.clone()),
         labels: written.labels.clone(),
         retry: retry.filter(|retry| retry.max > 0).cloned(),
         on_lost: on_lost(written)?,

@@ -42,7 +42,7 @@ pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<P
     };
     let defaults = fields.entry("defaults").map(|entry| defaults(report, entry));
     let env = fields.node("env").map(|node| env(report, node)).unwrap_or_default();
-    let lock = fields.node("lock").and_then(|node| lock(report, node));
+    let lock = fields.node("lock").and_then(|node| lock(report, node)).map(|lock| lock.value);
     let help = "add `jobs:` with a mapping from each job's name to what it does";
     let jobs = match report.required(&fields, "jobs", "the pipeline", help) {
         Some(entry) => job::jobs(report, &entry.value),
@@ -116,8 +116,8 @@ fn yes_or_no(report: &mut Report<'_>, node: &Node, what: &str) -> Option<bool> {
     }
 }
 
-fn lock(report: &mut Report<'_>, node: &Node) -> Option<LockName> {
-    Some(report.name(node, "the lock's name")?.value)
+fn lock(report: &mut Report<'_>, node: &Node) -> Option<Spanned<LockName>> {
+    report.name(node, "the lock's name")
 }
 
 fn timeout(report: &mut Report<'_>, node: &Node) -> Option<u32> {

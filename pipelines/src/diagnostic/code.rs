@@ -79,6 +79,7 @@ codes! {
     InvalidUser = "P046", "A user name cannot be used.";
     InvalidLabel = "P047", "A label's value cannot be used.";
     InvalidInput = "P048", "An input is declared wrongly, or its value cannot be used.";
+    LockInLock = "P049", "A job has a lock, and its pipeline has one too.";
 
     NotOneTask = "P050", "A job has none or several of `container`, `ssh` and `process`.";
     UnknownJob = "P051", "`needs` names a job that does not exist.";
