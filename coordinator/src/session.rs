@@ -295,8 +295,13 @@ impl Reader {
         let reason = tokio::select! {
             reason = self.read(&mut inbound) => reason,
             () = self.ended.cancelled() => {
-                // A well-behaved agent hangs up by itself.
-                drop(tokio::time::timeout(FAREWELL, self.read(&mut inbound)).await);
+                // A well-behaved agent hangs up by itself. One whose messages have ended may still
+                // be reading why.
+                let reading = async {
+                    self.read(&mut inbound).await;
+                    std::future::pending::<()>().await;
+                };
+                drop(tokio::time::timeout(FAREWELL, reading).await);
                 self.close.cancel();
                 "ended by the coordinator".to_owned()
             }
