@@ -8,26 +8,23 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use pipelines::id::AttemptId;
 use pipelines::outcome::Artifact;
 use proto::content::{self, Hash, NoHash, Store};
-use proto::v1::link_client::LinkClient;
 use proto::v1::{FetchRequest, StoreChunk, StoreHeader};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
-use tonic::{Code, Status};
-use tracing::{info, warn};
+use tonic::Status;
+use tracing::info;
 
-/// First and longest pause between two tries.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+use crate::insist::{self, Client, Link, insist};
 
 /// Chunks that wait for the network, of [`proto::CONTENT_CHUNK`] bytes each.
 const CHUNKS: usize = 4;
 
-type Client = LinkClient<Channel>;
+/// Why one try failed.
+type Failed = insist::Failed<Error>;
 
 /// Why content can neither be had nor sent.
 #[derive(Debug, thiserror::Error)]
@@ -63,18 +60,11 @@ impl fmt::Display for Named {
     }
 }
 
-/// Why one try failed.
-enum Failed {
-    /// Another may not.
-    Again(String),
-    Finally(Error),
-}
-
 /// Content on this host; a clone is the same.
 #[derive(Debug, Clone)]
 pub struct Contents {
     store: Store,
-    link: watch::Receiver<Option<Client>>,
+    link: Link,
     /// Held while content is fetched, so that it is fetched once.
     fetching: Arc<Mutex<BTreeMap<Hash, Weak<tokio::sync::Mutex<()>>>>>,
 }
@@ -103,6 +93,11 @@ impl Contents {
         Ok((contents, Links(sender)))
     }
 
+    /// What content moves over.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// Where content is that the order of `attempt` names; fetched if it is not here.
     pub async fn obtain(&self, attempt: AttemptId, hash: &str) -> Result<PathBuf, Error> {
         self.obtain_for(&Named::ByOrder(attempt), hash).await
@@ -119,7 +114,8 @@ impl Contents {
         let _turn = turn.lock().await;
         let (store, wanted) = (self.store.clone(), hash.clone());
         if !blocking(move || store.check(&wanted)).await? {
-            self.again_and_again("fetch", &hash, |client| self.fetch(client, named, &hash)).await?;
+            let doing = format!("fetch content {hash}");
+            insist(&self.link, doing, |client| self.fetch(client, named, &hash)).await?;
             info!(%named, content = %hash, "fetched");
         }
         Ok(self.store.path(&hash))
@@ -138,38 +134,8 @@ impl Contents {
             sha256: hash.to_string(),
             size: artifact.size,
         };
-        self.again_and_again("send", &hash, |client| send(client, &header, path, &hash)).await
-    }
-
-    /// Tries over whatever link is up until it is done, or never will be.
-    async fn again_and_again<F>(
-        &self,
-        what: &str,
-        hash: &Hash,
-        attempt: impl Fn(Client) -> F,
-    ) -> Result<(), Error>
-    where
-        F: Future<Output = Result<(), Failed>>,
-    {
-        let mut link = self.link.clone();
-        let mut pause = PAUSES.0;
-        loop {
-            let client = link.wait_for(Option::is_some).await.map(|client| client.clone());
-            let Ok(Some(client)) = client else {
-                // The link's side is gone only while the agent stops.
-                return std::future::pending().await;
-            };
-            let reason = match attempt(client).await {
-                Ok(()) => return Ok(()),
-                Err(Failed::Finally(error)) => return Err(error),
-                Err(Failed::Again(reason)) => reason,
-            };
-            warn!(content = %hash, %reason, again_in_ms = pause.as_millis(), "cannot {what} content");
-            let jittered = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-            // A new link is tried at once.
-            let _ = tokio::time::timeout(jittered, link.changed()).await;
-            pause = (pause * 2).min(PAUSES.1);
-        }
+        let doing = format!("send content {hash}");
+        insist(&self.link, doing, |client| send(client, &header, path, &hash)).await
     }
 
     async fn fetch(&self, mut client: Client, named: &Named, hash: &Hash) -> Result<(), Failed> {
@@ -253,17 +219,11 @@ fn read(
     }
 }
 
-/// Whether the coordinator has decided, or something lies between.
 fn failed(status: &Status, hash: &Hash) -> Failed {
-    match status.code() {
-        Code::NotFound
-        | Code::PermissionDenied
-        | Code::InvalidArgument
-        | Code::FailedPrecondition
-        | Code::OutOfRange
-        | Code::Unimplemented => rejected(hash, status.message()),
-        _ => Failed::Again(status.message().to_owned()),
-    }
+    insist::failed(status, |reason| Error::Rejected {
+        hash: hash.clone(),
+        reason: reason.to_owned(),
+    })
 }
 
 fn rejected(hash: &Hash, reason: &str) -> Failed {

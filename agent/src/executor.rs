@@ -3,6 +3,7 @@
 mod process;
 pub mod docker;
 mod script;
+mod secrets;
 pub(crate) mod ssh;
 mod stop;
 
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use crate::attempt::state::{self, Note, Record, StateWriter};
 use crate::output::Output;
 use crate::processes;
+use crate::secrets::Given;
 
 pub use docker::Docker;
 pub use process::Process;
@@ -39,7 +41,8 @@ pub use stop::{Reason, Stop, Stopper, TimeLimit};
 ///    [`Reason::outcome`] if the program provably runs no more, else `CancelUnconfirmed`.
 /// 5. When it returns, nothing of the job runs and all output was given, whatever the outcome.
 ///    `InfraError` promises that; where it cannot be seen, the outcome is `Lost`.
-/// 6. The job's own failure is `Failed`; whatever else goes wrong is `InfraError` with a sentence
+/// 6. Secrets reach the program alone: no disk, no arguments, nothing that an engine writes down.
+/// 7. The job's own failure is `Failed`; whatever else goes wrong is `InfraError` with a sentence
 ///    that says what to do. It does not panic.
 pub trait Executor {
     /// Carries out `order` and says how it ended.
@@ -65,6 +68,8 @@ pub struct Context {
     pub grace: Duration,
     /// Private keys that log in to devices; see [`crate::policy::Policy::ssh_keys`].
     pub ssh_keys: Vec<PathBuf>,
+    /// The job's secrets; the output masks them.
+    pub secrets: Vec<Given>,
     /// Where notes go.
     pub state: StateWriter,
 }

@@ -24,6 +24,7 @@ use crate::policy::Policy;
 use crate::runner::bury::{bury, bury_hung};
 use crate::runner::handle::{self, Begun, Handle, Launcher};
 use crate::runner::handover::Handover;
+use crate::secrets::{self, Given};
 use crate::spool::Quota;
 use crate::upload::Uploads;
 
@@ -121,11 +122,21 @@ impl Keeper {
                     return self.conclude(Outcome::Cancelled);
                 }
                 Start::Spawn(begun) => {
+                    // They wait for the link as the source does.
+                    let secrets = tokio::select! {
+                        secrets = self.secrets() => secrets,
+                        () = self.cancel.cancelled() => return self.conclude(Outcome::Cancelled),
+                        over = lease.over() => return self.conclude(not_started(over)),
+                    };
+                    let secrets = match secrets {
+                        Ok(secrets) => secrets,
+                        Err(reason) => return self.conclude(Outcome::InfraError { reason }),
+                    };
                     let base = match lease.base() {
                         Ok(base) => base,
                         Err(over) => return self.conclude(not_started(over)),
                     };
-                    match self.spawn(begun, base).await {
+                    match self.spawn(begun, secrets, base).await {
                         Ok(handle) => handle.with_renewals(lease.renewals()),
                         Err(reason) => return self.conclude(Outcome::InfraError { reason }),
                     }
@@ -185,6 +196,14 @@ impl Keeper {
         Ok(archives)
     }
 
+    /// The job's secrets, asked anew each time: nothing keeps them here.
+    async fn secrets(&self) -> Result<Vec<Given>, String> {
+        let bytes = self.attempt.order().map_err(|error| error.to_string())?;
+        let order = Order::from_bytes(&bytes).map_err(|error| error.to_string())?;
+        let obtained = secrets::obtain(self.contents.link(), &order).await;
+        obtained.map_err(|error| error.to_string())
+    }
+
     /// Fills the working directory with these, one over the other.
     async fn prepare(&self, archives: Vec<PathBuf>) -> Result<(), String> {
         let attempt = self.attempt.clone();
@@ -218,11 +237,17 @@ impl Keeper {
         }
     }
 
-    async fn spawn(&self, begun: Option<Begun>, base: Option<BootTime>) -> Result<Handle, String> {
+    async fn spawn(
+        &self,
+        begun: Option<Begun>,
+        secrets: Vec<Given>,
+        base: Option<BootTime>,
+    ) -> Result<Handle, String> {
         let policy = Policy::load(self.policy.as_deref()).map_err(|error| error.to_string())?;
         let mask = policy.mask_values().map_err(|error| error.to_string())?;
         let handover = Handover::new(mask)
             .with_ssh_keys(policy.ssh_keys())
+            .with_secrets(secrets)
             .with_lease(base)
             .with_log_quota(self.log_quota);
         let begun = begun.map_or_else(|| self.launcher.begin(self.attempt.dir()), Ok);

@@ -1,8 +1,8 @@
 //! The agent: link to the coordinator, runner, executors.
 //!
 //! In the order of a job's way through it: [`link`] hears the order, [`host`] has the core decide,
-//! [`attempt`] is its directory, [`content`] brings its source, [`keeper`] has a [`runner`] started
-//! for as long as its [`lease`] lasts, an [`executor`] does the work,
+//! [`attempt`] is its directory, [`content`] brings its source and [`secrets`] its secrets, [`keeper`] has a
+//! [`runner`] started for as long as its [`lease`] lasts, an [`executor`] does the work,
 //! [`mask`] and [`spool`] keep its output, [`upload`] sends that on. [`upgrade`] brings the agent
 //! itself to another program.
 
@@ -16,6 +16,7 @@ pub mod attempt;
 pub mod lease;
 pub mod keeper;
 pub mod content;
+pub mod secrets;
 pub mod runner;
 pub mod executor;
 pub mod output;
@@ -26,3 +27,5 @@ pub mod processes;
 pub mod upgrade;
 pub mod inherited;
 pub mod clock;
+
+mod insist;

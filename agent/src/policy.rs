@@ -307,6 +307,7 @@ mod tests {
                 task,
                 run: vec![],
                 env: Default::default(),
+                secrets: Vec::new(),
                 timeout_s: 60,
                 artifacts: vec![],
                 lock: None,

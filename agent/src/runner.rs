@@ -33,7 +33,7 @@ use crate::executor::{self, Context, Reason, Stopper, TimeLimit, docker};
 use crate::mask::{self, Secrets};
 use crate::output::Output;
 use crate::processes::Owned;
-use crate::{clock, lease, spool};
+use crate::{clock, lease, secrets, spool};
 use handover::Handover;
 
 /// What a site or a test may change.
@@ -75,7 +75,9 @@ enum Unready {
     #[error(transparent)]
     Order(#[from] order::Error),
     #[error(transparent)]
-    Secrets(#[from] mask::Error),
+    Mask(#[from] mask::Error),
+    #[error(transparent)]
+    Secrets(#[from] secrets::Error),
     #[error("cannot write the attempt's state: {0}; see the disk of the agent's state")]
     State(#[from] state::Error),
     #[error("{0}; nothing of the job was started")]
@@ -189,15 +191,16 @@ impl Runner {
     /// All up to the durable `started`; nothing of the job runs yet.
     fn prepare(&mut self, handover: &Handover) -> Result<(Order, Context), Unready> {
         let order = Order::from_bytes(&self.attempt.order()?)?;
+        secrets::check(&order, &handover.secrets)?;
         let (renewals, acknowledged) = watch::channel(None);
         let mut lease = leased(&order, handover, acknowledged)?;
         let mark = self.attempt.state()?.mark;
         let mut state = self.attempt.state_writer(&self.lock)?;
-        let secrets = Secrets::new(&handover.mask)?;
+        let masked = Secrets::new(&handover.masked())?;
         let quota = handover.log_quota.unwrap_or_default();
         let root = self.attempt.dir().parent().unwrap_or(self.attempt.dir());
         let log = spool::bounded(&self.attempt.log(), root, quota)?;
-        let output = Output::new(log, secrets, self.length.clone());
+        let output = Output::new(log, masked, self.length.clone());
         let (stopper, stop) = Stopper::new();
         let control = control::Server::bind(self.attempt.dir())?;
         self.watch_signals(&stopper)?;
@@ -219,6 +222,7 @@ impl Runner {
             limit,
             grace: self.options.grace,
             ssh_keys: handover.ssh_keys.clone(),
+            secrets: handover.secrets.clone(),
             state,
         };
         Ok((order, context))

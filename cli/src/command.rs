@@ -8,6 +8,7 @@ pub mod locks;
 pub mod logs;
 pub mod open;
 pub mod runs;
+pub mod secrets;
 pub mod show;
 pub mod tokens;
 pub mod trigger;

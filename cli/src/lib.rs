@@ -69,10 +69,13 @@ enum Command {
     /// Tokens for the API: create, list, revoke.
     #[command(subcommand)]
     Tokens(command::tokens::Action),
+    /// Secrets of jobs: set, list, delete.
+    #[command(subcommand)]
+    Secrets(command::secrets::Action),
     /// Locks: list, break.
     #[command(subcommand)]
     Locks(command::locks::Action),
-    /// Lists what operators declared: agents lost, locks broken.
+    /// Lists what operators declared or changed: agents lost, locks broken, secrets set.
     Audit,
     /// Checks pipeline and inventory files without a coordinator.
     Lint(command::lint::Options),
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
             Command::Retry(options) => command::change::run(&client, "retry", &options, cli.output),
             Command::Open(options) => command::open::run(&client, &options, cli.output),
             Command::Agents(action) => command::agents::run(&client, &action, cli.output),
+            Command::Secrets(action) => command::secrets::run(&client, &action, cli.output),
             Command::Locks(action) => command::locks::run(&client, &action, cli.output),
             Command::Audit => command::audit::run(&client, cli.output),
             Command::Tokens(action) => command::tokens::run(&client, &action, cli.output),

@@ -12,6 +12,7 @@ pub(crate) mod logs;
 mod metrics;
 mod programs;
 pub(crate) mod runs;
+mod secrets;
 mod tokens;
 mod triggers;
 pub mod types;
@@ -40,6 +41,7 @@ use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::pages::logins::Logins;
 use crate::programs::Programs;
+use crate::secrets::Secrets;
 use crate::store::view::{self, View};
 use crate::token;
 
@@ -68,6 +70,8 @@ pub struct Api {
     pub logins: Logins,
     /// What agents can be upgraded to.
     pub programs: Programs,
+    /// Seals values.
+    pub secrets: Secrets,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Ends followers when the coordinator stops.
@@ -100,6 +104,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/locks", get(locks::list))
         .route("/api/v1/locks/{partition}/{name}/break", post(locks::break_lock))
         .route("/api/v1/audit", get(locks::audit))
+        .route("/api/v1/secrets", get(secrets::list).post(secrets::set))
+        .route("/api/v1/secrets/delete", post(secrets::delete))
         .route("/api/v1/login-link", post(login::link))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{name}/revoke", post(tokens::revoke))

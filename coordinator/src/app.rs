@@ -36,6 +36,7 @@ use crate::pages;
 use crate::pages::logins::Logins;
 use crate::programs::Programs;
 use crate::resolve::Resolver;
+use crate::secrets::Secrets;
 use crate::session::Sessions;
 use crate::statuses::{self, Teller};
 use crate::store::Store;
@@ -57,6 +58,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let (store, snapshot) = Store::open(&data, crate::store::Options::default(), driver::now())?;
     let ca = Arc::new(Ca::open(&data.join("ca"), &config.trust_domain)?);
     let view = store.view();
+    let secrets = Secrets::open(config.secrets.key_file.as_deref(), &data, view.clone())?;
     let log_store = LogStore::open(&data.join("logs"), crate::logs::Options::default())
         .with_context(|| format!("cannot open the logs in {}", data.display()))?;
     let logs = log_store.logs();
@@ -95,6 +97,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         local_admin: token::hash(&admin),
         logins,
         programs: Programs::new(contents.clone()),
+        secrets: secrets.clone(),
         metrics,
         stop: stop.clone(),
     };
@@ -105,6 +108,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         view: view.clone(),
         logs,
         contents: contents.clone(),
+        secrets,
         tasks: tasks.clone(),
     };
     info!(

@@ -40,6 +40,9 @@ pub struct Config {
     pub forges: Vec<Forge>,
     /// Where events are published; nowhere if left out.
     pub nats: Option<Nats>,
+    /// How secrets are sealed.
+    #[serde(default)]
+    pub secrets: Secrets,
 }
 
 /// The listener for agents.
@@ -133,6 +136,16 @@ pub struct Statuses {
     /// Certificates (PEM) of the authorities that the forge's certificate comes from; the well-known
     /// ones if left out.
     pub ca_file: Option<PathBuf>,
+}
+
+/// How secrets are sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// File with the master key, 32 random bytes; read at start. Others than its owner and group
+    /// must not be able to read it. If left out, `secrets.key` in the data directory, which is made
+    /// when the first secret is set.
+    pub key_file: Option<PathBuf>,
 }
 
 /// The kinds of forges.

@@ -3,13 +3,14 @@
 //! In the order of a job's way through it: [`api`] takes the trigger ([`forge`] reads webhooks) and
 //! [`pages`] show people what becomes of it, [`driver`] has the core decide and commits, [`resolve`]
 //! makes plans of what [`git`] brings and [`source`] bundles of it, [`session`] carries orders to
-//! agents and reports back, [`transfer`] content, [`intake`] takes their logs; [`store`], [`logs`]
-//! and [`content`] keep it all. By a [`feed`] of the journal [`events`] go to NATS and [`statuses`] to
+//! agents and reports back, [`transfer`] content, [`intake`] takes their logs; [`secrets`] are
+//! opened for them; [`store`], [`logs`] and [`content`] keep it all. By a [`feed`] of the journal [`events`] go to NATS and [`statuses`] to
 //! forges; [`metrics`] are counted on the way.
 
 pub mod app;
 pub mod config;
 pub mod secret;
+pub mod secrets;
 pub mod token;
 pub mod api;
 pub mod forge;

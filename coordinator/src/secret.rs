@@ -33,16 +33,25 @@ pub enum Error {
     Empty(PathBuf),
 }
 
+/// The bytes of a file that nobody but its owner and group may be able to read.
+pub(crate) fn read_closed(path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & OTHERS != 0 {
+        return Err(Error::Open(path.to_owned()));
+    }
+    fs::read(path).map_err(failed)
+}
+
 impl Secret {
     /// Reads a file whose text, without spaces around it, is a secret. Nobody but its owner and
     /// group may be able to read it.
     pub fn read(path: &Path) -> Result<Secret, Error> {
-        let failed = |source| Error::Read { path: path.to_owned(), source };
-        let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-        if mode & OTHERS != 0 {
-            return Err(Error::Open(path.to_owned()));
-        }
-        let secret = fs::read_to_string(path).map_err(failed)?.trim().to_owned();
+        let text = String::from_utf8(read_closed(path)?).map_err(|_| {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+            Error::Read { path: path.to_owned(), source }
+        })?;
+        let secret = text.trim().to_owned();
         if secret.is_empty() {
             return Err(Error::Empty(path.to_owned()));
         }

@@ -25,6 +25,7 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::ca::{self, Ca, Peer};
 use crate::content::Contents;
 use crate::driver::{self, AskError, Outgoing};
+use crate::secrets::Secrets;
 use crate::store::view::View;
 use crate::tls::ConnectionInfo;
 use crate::token;
@@ -49,6 +50,8 @@ pub struct Sessions {
     pub logs: crate::logs::Logs,
     /// Source bundles and artifacts.
     pub contents: Contents,
+    /// Opens values.
+    pub secrets: Secrets,
     /// Keeps the sessions' tasks.
     pub tasks: TaskTracker,
 }
@@ -174,6 +177,20 @@ impl v1::link_server::Link for Sessions {
         self.known(&peer)?;
         self.transfer(peer).store(request.into_inner()).await?;
         Ok(Response::new(v1::StoreResponse {}))
+    }
+
+    async fn secrets(
+        &self,
+        request: Request<v1::SecretsRequest>,
+    ) -> Result<Response<v1::Secrets>, Status> {
+        let (peer, _) = valid(&request)?;
+        self.known(&peer)?;
+        let attempt = request.into_inner().attempt.parse();
+        let attempt = attempt.map_err(|error: pipelines::id::Error| invalid(error))?;
+        let secrets = self.secrets.clone();
+        let opening = tokio::task::spawn_blocking(move || secrets.deliver(&peer.agent, attempt));
+        let opened = opening.await.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(opened?))
     }
 }
 

@@ -35,7 +35,7 @@ fn text(jobs: usize, partitions: usize) -> String {
             _ => format!(", needs: [j{}]", number - 1),
         };
         text.push_str(&format!(
-            "  j{number}: {{ container: debian:12, run: [make, make install], env: {{ N: {number} }}{needs} }}\n"
+            "  j{number}: {{ container: debian:12, run: [make, make install], variables: {{ N: {number} }}{needs} }}\n"
         ));
     }
     text

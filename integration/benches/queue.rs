@@ -147,6 +147,7 @@ fn plan(jobs: usize) -> Arc<Plan> {
         task: Task::Process,
         run: vec!["true".to_owned()],
         env: BTreeMap::new(),
+        secrets: Vec::new(),
         timeout_s: 60,
         artifacts: Vec::new(),
         lock: None,

@@ -87,6 +87,7 @@ fn plan() -> Arc<Plan> {
         task: Task::Process,
         run: vec!["true".to_owned()],
         env: BTreeMap::new(),
+        secrets: Vec::new(),
         timeout_s: 60,
         artifacts: Vec::new(),
         lock: None,

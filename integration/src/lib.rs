@@ -11,8 +11,9 @@ pub mod nats;
 pub mod network;
 pub mod processes;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use agent::executor::docker::{Address, image};
 use garrison::site::{OPEN_POLICY, Site};
@@ -100,6 +101,20 @@ impl World {
         let data = self.site.data();
         let output = Command::new(program()).arg("--data").arg(data).args(arguments).output();
         Said::from(output.expect("the binary starts"))
+    }
+
+    /// The same with this on standard input.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn garrison_reads(&self, arguments: &[&str], input: &[u8]) -> Said {
+        let mut command = Command::new(program());
+        command.arg("--data").arg(self.site.data()).args(arguments).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        // One that refuses its arguments reads nothing.
+        let _ = child.stdin.take().expect("a pipe").write_all(input);
+        Said::from(child.wait_with_output().expect("it ends"))
     }
 
     /// Starts `garrison` with these arguments and does not wait for it.

@@ -93,3 +93,30 @@ fn another_host_key_stops_the_job_with_both_fingerprints() {
     let words = detail["jobs"][0]["detail"].as_str().unwrap();
     assert_eq!(words.matches("SHA256:").count(), 2, "{words}");
 }
+
+#[test]
+fn a_device_gets_secrets_over_stdin_and_never_in_arguments() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Device::start(dir.path());
+    let world = world(dir.path(), &device, &device.host_key);
+    // What a shell expands by itself stands in nobody's arguments.
+    let pipeline = "on: { manual: {} }\npartitions: [fra]\njobs:\n  switch:\n    \
+                    ssh: { device: leaf01 }\n    secrets: [ENABLE]\n    run:\n      \
+                    - printf '[%s]\\n' \"$ENABLE\"\n      \
+                    - words=$(cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\\0' ' ')\n      \
+                    - case $words in *\"$ENABLE\"*) exit 9 ;; esac\n      \
+                    - test ${#ENABLE} = 29\n";
+    ok(world.site.commit(&[(".garrison/deploy.yaml", pipeline)]));
+    for (scope, value) in [
+        (&["--partition", "fra"][..], "another"),
+        (&["--partition", "fra", "--device", "leaf01"], "corr3ct 'horse\" $(st4ple) `x`"),
+    ] {
+        let arguments = [&["secrets", "set", "ENABLE"], scope].concat();
+        let said = world.garrison_reads(&arguments, value.as_bytes());
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let detail = world.finished(world.trigger());
+    let log = world.garrison(&["logs", "1.0", "--follow"]).out;
+    assert_eq!(detail["status"], "succeeded", "{log}\n{detail:#}");
+    assert!(log.contains("[[masked]]\n"), "{log}");
+}

@@ -12,7 +12,7 @@ use integration::{World, ok};
 
 /// A job, and one that needs it.
 const PIPELINE: &str = "on: { manual: {} }\npartitions: [fra]\njobs:\n  one:\n    process: {}\n    \
-                        env: { PASSWORD: hunter2 }\n    run: echo hello\n  two:\n    needs: [one]\n    \
+                        variables: { PASSWORD: hunter2 }\n    run: echo hello\n  two:\n    needs: [one]\n    \
                         process: {}\n    run: 'true'\n";
 
 /// What is told of a run of one job, in this order.

@@ -110,7 +110,7 @@ fn what_the_agents_policy_forbids_ends_with_the_rule() {
 
 #[test]
 fn what_the_site_wants_masked_never_leaves_the_host() {
-    let jobs = "  leaky:\n    process: {}\n    run: cat $SECRET_FILE | while read l; do echo \"[$l]\"; done\n    env: { SECRET_FILE: /tmp/none }\n";
+    let jobs = "  leaky:\n    process: {}\n    run: cat $SECRET_FILE | while read l; do echo \"[$l]\"; done\n    variables: { SECRET_FILE: /tmp/none }\n";
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     fs::write(&secret, "correct horse battery\n").unwrap();

@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use crate::glob::Glob;
 use crate::input::Input;
 use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
-use crate::plan::{Network, Pull, Retry};
+use crate::plan::{Network, Pull, Retry, Secret};
 use crate::source::{Span, Spanned};
 
-/// Environment variables, by name.
-pub(crate) type Env = BTreeMap<String, String>;
+/// Environment variables by name; a value may be a template.
+pub(crate) type Variables = BTreeMap<String, Text>;
+
+/// A text that may be a template.
+pub(crate) type Text = Spanned<String>;
 
 pub(crate) struct Pipeline {
     pub(crate) name: Option<PipelineName>,
@@ -19,7 +22,7 @@ pub(crate) struct Pipeline {
     pub(crate) inputs: Vec<Input>,
     pub(crate) partitions: Vec<Spanned<PartitionName>>,
     pub(crate) defaults: Defaults,
-    pub(crate) env: Env,
+    pub(crate) variables: Variables,
     pub(crate) lock: Option<LockName>,
     pub(crate) jobs: Vec<Job>,
 }
@@ -51,7 +54,8 @@ pub(crate) struct Job {
     pub(crate) task: Option<Spanned<Task>>,
     pub(crate) run: Vec<String>,
     pub(crate) needs: Vec<Need>,
-    pub(crate) env: Env,
+    pub(crate) variables: Variables,
+    pub(crate) secrets: Vec<Spanned<Secret>>,
     pub(crate) timeout_s: Option<u32>,
     pub(crate) artifacts: Option<Artifacts>,
     /// Where it runs, when that is not everywhere.

@@ -2,6 +2,7 @@
 
 mod cycle;
 mod lost;
+mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +47,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         task(pipeline, job, inventories, report);
         lost::check(job, report);
         lock(pipeline, job, report);
+        secrets::check(pipeline, job, report);
     }
     cycle::check(pipeline, report);
     required_on_push(pipeline, report);
@@ -109,11 +111,13 @@ fn is_of_bearable_size(pipeline: &Pipeline, report: &mut Report<'_>) -> bool {
 }
 
 fn job_bytes(pipeline: &Pipeline, job: &Job) -> usize {
-    let env = pipeline.env.iter().chain(&job.env).map(|(name, value)| name.len() + value.len());
+    let variables = pipeline.variables.iter().chain(&job.variables);
+    let variables = variables.map(|(name, value)| name.len() + value.value.len());
     let run = job.run.iter().map(String::len);
     let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
     let artifacts = artifacts.map(|glob| glob.as_str().len());
-    JOB_BYTES + env.chain(run).chain(artifacts).sum::<usize>()
+    let secrets = job.secrets.iter().map(|secret| secret.value.name.as_str().len());
+    JOB_BYTES + variables.chain(run).chain(secrets).chain(artifacts).sum::<usize>()
 }
 
 fn partitions(job: &Job, names: &Names<'_>, report: &mut Report<'_>) {

@@ -62,8 +62,8 @@ fn job(
     partition: &PartitionName,
     inventories: &Inventories,
 ) -> Option<Job> {
-    let mut env = pipeline.env.clone();
-    env.extend(written.env.clone());
+    let variables = pipeline.variables.iter().chain(&written.variables);
+    let env = variables.map(|(name, value)| (name.clone(), value.value.clone())).collect();
     let artifacts = written.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
     let retry = written.retry.as_ref().or(pipeline.defaults.retry.as_ref());
     let timeout_s = written.timeout_s.or(pipeline.defaults.timeout_s);
@@ -75,6 +75,7 @@ fn job(
         task: task(pipeline, &written.task.as_ref()?.value, partition, inventories)?,
         run: written.run.clone(),
         env,
+        secrets: written.secrets.iter().map(|secret| secret.value.clone()).collect(),
         timeout_s: timeout_s.unwrap_or(DEFAULT_TIMEOUT_S),
         artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
         lock: written.lock.as_ref().map(|lock| lock.value.clone()),

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use crate::diagnostic::{Code, Report, quoted};
+use crate::foreign;
 use crate::keys::Place;
 use crate::name;
 use crate::source::{Span, Spanned};
@@ -225,6 +226,9 @@ impl Report<'_> {
 }
 
 fn unknown_key_help(key: &str, place: &Place) -> String {
+    if let Some(advice) = foreign::advice(place.title, key) {
+        return advice.to_owned();
+    }
     let keys = place.keys.iter().copied();
     if let Some(elsewhere) = place.elsewhere(key) {
         return format!("{} belongs in {}", quoted(key), elsewhere.title);

@@ -41,8 +41,8 @@ impl Kind {
     /// Why it is none, as the end of a sentence.
     pub(crate) fn check(&self, text: &str) -> Result<String, String> {
         match self {
-            Kind::Text if text.len() > limits::ENV_VALUE_BYTES => {
-                Err(format!("it has {} bytes; at most {} fit", text.len(), limits::ENV_VALUE_BYTES))
+            Kind::Text if text.len() > limits::VARIABLE_BYTES => {
+                Err(format!("it has {} bytes; at most {} fit", text.len(), limits::VARIABLE_BYTES))
             }
             Kind::Text if text.contains('\0') => Err("it holds a NUL character".to_owned()),
             Kind::Text => Ok(text.to_owned()),

@@ -18,12 +18,11 @@ const NOTHING_YET: &str = "remove it; nothing replaces it yet";
 
 pub(crate) const PIPELINE: Place = Place {
     title: "a pipeline",
-    keys: &["name", "on", "inputs", "partitions", "lock", "defaults", "env", "jobs"],
+    keys: &["name", "on", "inputs", "partitions", "lock", "defaults", "variables", "jobs"],
     planned: &[
         ("concurrency", NOTHING_YET),
         ("include", "write the jobs into this file until then"),
         ("templates", "use a YAML anchor and alias until then"),
-        ("variables", "use `env` until then"),
         ("window", NOTHING_YET),
     ],
 };
@@ -76,7 +75,8 @@ pub(crate) const JOB: Place = Place {
         "ssh",
         "run",
         "needs",
-        "env",
+        "variables",
+        "secrets",
         "timeout",
         "artifacts",
         "partitions",
@@ -101,9 +101,7 @@ pub(crate) const JOB: Place = Place {
         ("render", NOTHING_YET),
         ("resources", "use `memory` and `cpus` of `container` until then"),
         ("rollout", NOTHING_YET),
-        ("secrets", NOTHING_YET),
         ("services", NOTHING_YET),
-        ("variables", "use `env` until then"),
         ("when", NOTHING_YET),
     ],
 };
@@ -111,7 +109,7 @@ pub(crate) const JOB: Place = Place {
 pub(crate) const CONTAINER: Place = Place {
     title: "`container`",
     keys: &["image", "pull", "network", "memory", "cpus"],
-    planned: &[("env", "use the job's own `env` until then")],
+    planned: &[],
 };
 
 pub(crate) const PROCESS: Place = Place { title: "`process`", keys: &[], planned: &[] };
@@ -127,6 +125,9 @@ pub(crate) const NEED: Place =
 
 pub(crate) const ARTIFACTS: Place =
     Place { title: "`artifacts`", keys: &["paths"], planned: &[("expire", NOTHING_YET)] };
+
+pub(crate) const SECRET: Place =
+    Place { title: "an entry of `secrets`", keys: &["name", "as"], planned: &[] };
 
 pub(crate) const RETRY: Place =
     Place { title: "`retry`", keys: &["max", "on", "delay"], planned: &[] };
@@ -157,8 +158,10 @@ pub(crate) const DEVICE: Place = Place {
 };
 
 /// Places of a pipeline file; a key that is unknown in one may belong in another.
-const PIPELINE_PLACES: &[&Place] =
-    &[&PIPELINE, &ON, &PUSH, &INPUT, &DEFAULTS, &JOB, &NEED, &CONTAINER, &SSH, &ARTIFACTS, &RETRY];
+const PIPELINE_PLACES: &[&Place] = &[
+    &PIPELINE, &ON, &PUSH, &INPUT, &DEFAULTS, &JOB, &NEED, &CONTAINER, &SSH, &ARTIFACTS, &SECRET,
+    &RETRY,
+];
 
 impl Place {
     /// Whether a mapping holds any key that is planned for this place.

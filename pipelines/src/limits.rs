@@ -30,13 +30,16 @@ pub const PLAN_BYTES: usize = 16 << 20;
 pub const SCRIPT_LINE_BYTES: usize = 64 << 10;
 
 /// Longest value of an environment variable, in bytes.
-pub const ENV_VALUE_BYTES: usize = 32 << 10;
+pub const VARIABLE_BYTES: usize = 32 << 10;
 
 /// Longest name of an environment variable, in bytes.
-pub const ENV_NAME_BYTES: usize = 255;
+pub const VARIABLE_NAME_BYTES: usize = 255;
 
 /// Most inputs of a pipeline.
 pub const INPUTS: usize = 50;
+
+/// Most secrets of a job.
+pub const SECRETS: usize = 32;
 
 /// Longest glob pattern, in bytes.
 pub const GLOB_BYTES: usize = 1024;

@@ -6,14 +6,20 @@ use crate::id::AttemptId;
 use crate::name::{PartitionName, PipelineName, RepositoryName};
 use crate::plan::Job;
 
-/// The version of [`Order`] that this build writes; an agent refuses one that it does not know.
-pub const VERSION: u32 = 1;
+/// The highest version of [`Order`] that this build knows; an agent refuses a higher one.
+pub const VERSION: u32 = 2;
+
+/// The version of orders whose job has secrets: an agent that does not know them must not start it.
+const WITH_SECRETS: u32 = 2;
+
+/// The version of all others.
+const PLAIN: u32 = 1;
 
 /// One attempt's order. It travels and rests as opaque bytes (its JSON), so that what was signed
 /// is what is stored; it names secrets and never holds their values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// [`VERSION`].
+    /// See [`Order::version_of`].
     pub version: u32,
     /// The attempt.
     pub attempt: AttemptId,
@@ -52,6 +58,11 @@ pub enum Error {
 }
 
 impl Order {
+    /// The lowest version that tells an agent all that it must know of `job`.
+    pub fn version_of(job: &Job) -> u32 {
+        if job.secrets.is_empty() { PLAIN } else { WITH_SECRETS }
+    }
+
     /// The bytes that travel.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an order has only string keys")

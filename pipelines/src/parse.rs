@@ -4,13 +4,12 @@ mod failure;
 mod inputs;
 mod job;
 mod on;
+mod secrets;
 mod task;
+mod variables;
 
-use std::collections::BTreeMap;
-
-use crate::ast::{Defaults, Env, Pipeline};
+use crate::ast::{Defaults, Pipeline};
 use crate::diagnostic::{Code, Report, quoted};
-use crate::input::PREFIX;
 use crate::keys;
 use crate::limits;
 use crate::name::{LockName, PartitionName, PipelineName};
@@ -19,12 +18,10 @@ use crate::source::{Span, Spanned};
 use crate::yaml::{Document, Entry, Node, Value};
 
 pub(crate) use on::on;
+use variables::variables;
 
 /// What to write for `partitions`.
 const PARTITIONS_HELP: &str = "list the partitions' names, such as `partitions: [fra-equ01]`";
-
-/// What to write for `env`.
-const ENV_HELP: &str = "write `NAME: value` lines";
 
 /// Reads all of a pipeline file.
 pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<Pipeline> {
@@ -41,7 +38,8 @@ pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<P
         None => Vec::new(),
     };
     let defaults = fields.entry("defaults").map(|entry| defaults(report, entry));
-    let env = fields.node("env").map(|node| env(report, node)).unwrap_or_default();
+    let variables = fields.node("variables").map(|node| variables(report, node));
+    let variables = variables.unwrap_or_default();
     let lock = fields.node("lock").and_then(|node| lock(report, node)).map(|lock| lock.value);
     let help = "add `jobs:` with a mapping from each job's name to what it does";
     let jobs = match report.required(&fields, "jobs", "the pipeline", help) {
@@ -49,7 +47,7 @@ pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<P
         None => Vec::new(),
     };
     let (inputs, defaults) = (inputs.unwrap_or_default(), defaults.unwrap_or_default());
-    Some(Pipeline { name, on, inputs, partitions, defaults, env, lock, jobs })
+    Some(Pipeline { name, on, inputs, partitions, defaults, variables, lock, jobs })
 }
 
 /// The partitions that a file names, without reporting anything.
@@ -124,46 +122,4 @@ fn timeout(report: &mut Report<'_>, node: &Node) -> Option<u32> {
     let (code, help) = (Code::InvalidDuration, quantity::DURATION_HELP);
     let timeout = report.scalar(node, "`timeout`", code, help, quantity::duration)?;
     Some(timeout.value)
-}
-
-fn env(report: &mut Report<'_>, node: &Node) -> Env {
-    let entries = report.entries(node, "`env`", ENV_HELP).unwrap_or_default();
-    let mut env = BTreeMap::new();
-    for Entry { key, value } in entries {
-        if let Err(reason) = env_name(&key.text) {
-            let message = format!("{} cannot name a variable: {reason}", quoted(&key.text));
-            let help = "use letters, digits and `_`, begin with a letter, and not with `GARRISON_` or `INPUT_`";
-            report.error(Code::InvalidEnvName, key.span, message, help);
-        }
-        let what = format!("the value of {}", quoted(&key.text));
-        let help = "write text, a number, `true` or `false`; an empty text is \"\"";
-        let Some(text) = value.value.scalar() else {
-            report.wrong_type::<()>(value, &what, "a single value", help);
-            continue;
-        };
-        if text.len() > limits::ENV_VALUE_BYTES {
-            let message = format!("{what} is longer than {} bytes", limits::ENV_VALUE_BYTES);
-            let help = "keep long texts in a file of the repository";
-            report.error(Code::InvalidEnvValue, value.span, message, help);
-        }
-        env.insert(key.text.clone(), text.to_owned());
-    }
-    env
-}
-
-fn env_name(name: &str) -> Result<(), &'static str> {
-    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err("it is not made of letters, digits and `_` with no digit first");
-    }
-    if name.len() > limits::ENV_NAME_BYTES {
-        return Err("it is too long");
-    }
-    if name.starts_with(PREFIX) {
-        return Err("names that begin with `INPUT_` are those of inputs");
-    }
-    if name.starts_with("GARRISON_") {
-        return Err("names that begin with `GARRISON_` are set for each job");
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::input::Inputs;
 use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
+use crate::secret::SecretName;
 
 /// What a run will do. Serialised as JSON it is the same, byte for byte, for the same input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,9 @@ pub struct Job {
     /// Environment of the script, all scopes merged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Secrets of the script, by name alone; the agent asks for their values before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
     /// Time limit in seconds, counted from the start of the script.
     pub timeout_s: u32,
     /// Glob patterns of files that the job leaves, relative to its working directory.
@@ -76,6 +80,33 @@ pub struct Job {
     /// What is done when its agent is away for long.
     #[serde(default, skip_serializing_if = "OnLost::is_wait")]
     pub on_lost: OnLost,
+}
+
+/// A secret that a job gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Its name, and that of the variable.
+    pub name: SecretName,
+    /// In what form the script gets it.
+    #[serde(default, rename = "as", skip_serializing_if = "Delivery::is_variable")]
+    pub delivery: Delivery,
+}
+
+/// In what form a script gets a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// The variable holds the value.
+    #[default]
+    Variable,
+    /// The variable holds the path of a file with the value.
+    File,
+}
+
+impl Delivery {
+    fn is_variable(&self) -> bool {
+        *self == Delivery::Variable
+    }
 }
 
 /// Attempts that are followed by another.

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn mistakes_elsewhere_do_not_hide_the_answer() {
-        let text = "on: { push: {} }\njbos: 7\njobs: []\nenv: [a]\n";
+        let text = "on: { push: {} }\njbos: 7\njobs: []\nvariables: [a]\n";
         assert_eq!(answer_to(text, &push("main")), Ok(Answer::Starts));
     }
 

@@ -27,7 +27,7 @@ fn blocks(page: &str, word: &str) -> Vec<String> {
 
 #[test]
 fn examples_of_pipelines_compile() {
-    for name in ["pipelines.md", "getting-started.md"] {
+    for name in ["pipelines.md", "getting-started.md", "secrets.md"] {
         let examples = blocks(&page(name), "pipeline");
         assert!(!examples.is_empty(), "{name}");
         for example in examples {

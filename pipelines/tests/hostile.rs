@@ -136,7 +136,7 @@ fn partitions_are_limited() {
 
 #[test]
 fn a_plan_that_would_be_too_large_is_refused() {
-    let mut text = format!("{HEAD}env: {{ X: {} }}\njobs:\n", "x".repeat(30_000));
+    let mut text = format!("{HEAD}variables: {{ X: {} }}\njobs:\n", "x".repeat(30_000));
     for n in 0..300 {
         writeln!(text, "  j{n}: {{ process: {{}}, run: date }}").unwrap();
     }

@@ -9,6 +9,7 @@ pub mod content;
 pub mod convert;
 pub mod framing;
 pub mod log;
+mod secret;
 
 /// Messages and services of `garrison.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

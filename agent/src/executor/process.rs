@@ -25,10 +25,12 @@ use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 
+use super::secrets::ForProcess;
 use super::{Context, Executor, Reason, environment, script};
 use crate::attempt::state::{self, Note};
 use crate::output::Output;
 use crate::processes::{self, Owned};
+use crate::secrets::tmpfs;
 use crate::spool::FRAME;
 
 /// How long what a script left behind may go on writing, such as a `tee` behind its last line.
@@ -58,6 +60,8 @@ struct Running {
     stdout: Option<pipe::Receiver>,
     stderr: Option<pipe::Receiver>,
     buffer: Vec<u8>,
+    /// Their files are gone when this is.
+    _secrets: ForProcess,
 }
 
 /// Why the script is no longer followed.
@@ -72,6 +76,8 @@ enum Error {
         "cannot write the script to {0}: {1}; see that the agent's state directory is writable"
     )]
     Script(String, io::Error),
+    #[error(transparent)]
+    Secrets(#[from] tmpfs::Error),
     #[error("cannot start /bin/sh: {0}; see limits of processes, memory and open files")]
     Start(io::Error),
     #[error("cannot note the job's process group: {0}; see the disk of the agent's state")]
@@ -100,15 +106,16 @@ impl Executor for Process {
 
 impl Running {
     fn start(order: &Order, context: &Context) -> Result<Self, Error> {
-        let script = script::write(&context.dir, &order.job.run)
+        let script = script::write(&context.dir, "", &order.job.run)
             .map_err(|error| Error::Script(context.dir.display().to_string(), error))?;
+        let secrets = ForProcess::make(&context.secrets, context.mark)?;
         set_child_subreaper(true).map_err(|error| Error::Start(error.into()))?;
         let children = signal(SignalKind::child()).map_err(Error::Start)?;
         // Before the start, so that nothing is left to fail behind it.
         let (stdout, stdout_end) = pipe_pair().map_err(Error::Start)?;
         let (stderr, stderr_end) = pipe_pair().map_err(Error::Start)?;
         let mut command = command(&script, order, context);
-        command.stdout(stdout_end).stderr(stderr_end);
+        command.envs(secrets.variables()).stdout(stdout_end).stderr(stderr_end);
         let child = command.spawn().map_err(Error::Start)?;
         Ok(Self {
             leader: Pid::from_raw(child.id().cast_signed()),
@@ -118,6 +125,7 @@ impl Running {
             stdout: Some(stdout),
             stderr: Some(stderr),
             buffer: vec![0; FRAME],
+            _secrets: secrets,
         })
     }
 

@@ -5,11 +5,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Writes the lines as one script into the attempt's directory `dir`. All may read it, since a
-/// container's user may be any; nobody else gets as far as the directory.
-pub(super) fn write(dir: &Path, lines: &[String]) -> io::Result<PathBuf> {
+/// Writes the lines as one script into the attempt's directory `dir`, behind a `head` that is not
+/// shown. All may read it, since a container's user may be any; nobody else gets as far as the
+/// directory.
+pub(super) fn write(dir: &Path, head: &str, lines: &[String]) -> io::Result<PathBuf> {
     let script = dir.join("script");
-    fs::write(&script, of(lines))?;
+    fs::write(&script, head.to_owned() + &of(lines))?;
     fs::set_permissions(&script, Permissions::from_mode(0o644))?;
     Ok(script)
 }

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use pipelines::order::Order;
 use pipelines::outcome::{Exit, Outcome};
-use pipelines::plan;
+use pipelines::plan::{self, Delivery};
+use pipelines::secret::SecretName;
 
 use super::{Context, Executor, Reason, environment};
 use crate::attempt::state::{self, Note};
@@ -61,6 +62,8 @@ enum Error {
     Newer { number: u32, group: i32 },
     #[error("attempt {number} of this job still runs there and cannot be ended: {source}")]
     Previous { number: u32, source: device::Error },
+    #[error("the secret {0} cannot be a file there: it would rest on the device's disk")]
+    SecretFile(SecretName),
     #[error("cannot note the job's process group: {0}; see the disk of the agent's state")]
     Note(#[from] state::Error),
     #[error("cannot write the job's output: {0}; see the disk of the agent's state")]
@@ -70,9 +73,9 @@ enum Error {
 impl Executor for Ssh<'_> {
     async fn run(&self, order: &Order, context: &mut Context) -> Outcome {
         let mut stop = context.stop.clone();
-        let program = match session::program(&environment(order, context.mark), &order.job.run) {
+        let program = match program(order, context) {
             Ok(program) => program,
-            Err(error) => return self.not_started(&error.into()),
+            Err(error) => return self.not_started(&error),
         };
         let started = tokio::select! {
             // A cancel that is there already wins.
@@ -89,6 +92,20 @@ impl Executor for Ssh<'_> {
             Err(error) => self.not_started(&error),
         }
     }
+}
+
+/// What the device is sent over stdin: secrets are variables of it.
+fn program(order: &Order, context: &Context) -> Result<String, Error> {
+    let mut environment = environment(order, context.mark);
+    for secret in &context.secrets {
+        match secret.delivery {
+            Delivery::Variable => {
+                environment.insert(secret.name.to_string(), secret.value.reveal().to_owned());
+            }
+            Delivery::File => return Err(Error::SecretFile(secret.name.clone())),
+        }
+    }
+    Ok(session::program(&environment, &order.job.run)?)
 }
 
 impl<'a> Ssh<'a> {

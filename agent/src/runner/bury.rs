@@ -14,6 +14,7 @@ use crate::attempt::{self, Attempt};
 use crate::executor::Reason;
 use crate::executor::docker::{self, Address};
 use crate::processes::{self, Owned};
+use crate::secrets::tmpfs;
 use crate::{clock, executor, spool};
 
 /// How long processes may take to end on SIGKILL, and the engine to end a container.
@@ -40,6 +41,14 @@ pub enum Error {
         id: pipelines::id::AttemptId,
         /// Why it could not be ended.
         source: docker::EngineError,
+    },
+    /// Files with its secrets cannot be removed.
+    #[error("cannot remove the secrets of attempt {id} from memory: {source}")]
+    Secrets {
+        /// The attempt.
+        id: pipelines::id::AttemptId,
+        /// Why not.
+        source: std::io::Error,
     },
     /// The boot's id cannot be read.
     #[error("cannot read the boot's id: {0}")]
@@ -93,6 +102,7 @@ async fn close(
     let Left { mut reason, may_run } = left;
     let is_remote = state.notes.iter().any(|note| matches!(note, Note::RemoteGroup { .. }));
     let may_run = may_run || is_remote;
+    tmpfs::remove(state.mark).map_err(|source| Error::Secrets { id, source })?;
     if let Some(remote) = remote(attempt, &state) {
         reason = format!("{reason}; {remote}");
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use agent_core::lease::BootTime;
 use serde::{Deserialize, Serialize};
 
+use crate::secrets::Given;
 use crate::spool::Quota;
 
 /// The version of [`Handover`] that this build writes.
@@ -31,6 +32,9 @@ pub struct Handover {
     /// How much output may be kept; the usual if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_quota: Option<Quota>,
+    /// The job's secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Given>,
 }
 
 /// Why a runner did not start: it was not given all that it needs.
@@ -51,13 +55,32 @@ pub enum Error {
 impl Handover {
     /// A handover that asks to mask `mask`.
     pub fn new(mask: Vec<String>) -> Self {
-        Self { version: VERSION, mask, ssh_keys: Vec::new(), lease_base_us: None, log_quota: None }
+        Self {
+            version: VERSION,
+            mask,
+            ssh_keys: Vec::new(),
+            lease_base_us: None,
+            log_quota: None,
+            secrets: Vec::new(),
+        }
     }
 
     /// The same with keys for devices.
     #[must_use]
     pub fn with_ssh_keys(self, ssh_keys: Vec<PathBuf>) -> Self {
         Self { ssh_keys, ..self }
+    }
+
+    /// The same with the job's secrets, which are masked too.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Vec<Given>) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// All values that must not come through in output.
+    pub(crate) fn masked(&self) -> Vec<String> {
+        let secrets = self.secrets.iter().map(|secret| secret.value.reveal().to_owned());
+        self.mask.iter().cloned().chain(secrets).collect()
     }
 
     /// The same for an attempt whose lease counts from `base`, if it has one.
@@ -92,14 +115,17 @@ impl fmt::Debug for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Handover {{ version: {}, ssh_keys: {:?}, lease_base_us: {:?}, mask: … }}",
-            self.version, self.ssh_keys, self.lease_base_us
+            "Handover {{ version: {}, ssh_keys: {:?}, lease_base_us: {:?}, mask: …, secrets: {:?} }}",
+            self.version, self.ssh_keys, self.lease_base_us, self.secrets
         )
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pipelines::plan::Delivery;
+    use pipelines::secret::Value;
+
     use super::*;
 
     #[test]
@@ -120,7 +146,12 @@ mod tests {
 
     #[test]
     fn nothing_of_a_handover_shows() {
-        let handover = Handover::new(vec!["hunter2".into()]);
+        let secret = Given {
+            name: "TOKEN".parse().unwrap(),
+            delivery: Delivery::Variable,
+            value: Value::new("hunter2".into()).unwrap(),
+        };
+        let handover = Handover::new(vec!["hunter2".into()]).with_secrets(vec![secret]);
         assert!(!format!("{handover:?}").contains("hunter2"));
         let error = Handover::read(&br#"{"version":1,"mask":"hunter2"}"#[..]).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"));

@@ -99,6 +99,7 @@ pub(crate) fn order(number: u32, lines: &[&str]) -> Order {
             task: Task::Process,
             run: lines.iter().map(|line| (*line).to_owned()).collect(),
             env: Default::default(),
+            secrets: Vec::new(),
             timeout_s: 60,
             artifacts: vec![],
             lock: None,

@@ -15,6 +15,7 @@ use crate::audit::Audit;
 use crate::job::Job;
 use crate::lock::Lock;
 use crate::run::Run;
+use crate::secret::Secret;
 use crate::token::{ApiToken, JoinToken};
 use crate::trigger::Trigger;
 
@@ -40,6 +41,8 @@ pub enum Change {
     JoinToken(JoinToken),
     /// A lock.
     Lock(Lock),
+    /// A secret, sealed.
+    Secret(Secret),
     /// An operator's word; written once.
     Audit(Audit),
 }
@@ -64,6 +67,8 @@ pub struct Snapshot {
     pub join_tokens: Vec<JoinToken>,
     /// Locks that somebody holds.
     pub locks: Vec<Lock>,
+    /// All secrets, deleted ones too.
+    pub secrets: Vec<Secret>,
     /// The highest number of any operator's word; 0 before the first.
     pub last_audit: u64,
 }

@@ -8,6 +8,7 @@ mod locks;
 mod operators;
 mod runs;
 mod schedule;
+mod secrets;
 mod time;
 
 use std::collections::BTreeSet;

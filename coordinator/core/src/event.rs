@@ -14,6 +14,7 @@ use crate::agent::{About, AgentKey, SessionId};
 use crate::change::{Change, Stored};
 use crate::deadline::Steady;
 use crate::lock::{Holder, LockKey};
+use crate::secret::{Sealed, SecretKey};
 use crate::token::TokenHash;
 use crate::trigger::{Cause, TriggerId};
 use crate::upgrade;
@@ -184,6 +185,20 @@ pub enum Ask {
         agent: AgentKey,
         /// SHA-256 (hex) of the program.
         program: String,
+    },
+    /// That a secret has this value from now on.
+    SetSecret {
+        /// Which one.
+        key: SecretKey,
+        /// As which version it was sealed; it must be the next.
+        version: u64,
+        /// The value.
+        sealed: Sealed,
+    },
+    /// That a secret is forgotten.
+    DeleteSecret {
+        /// Which one.
+        key: SecretKey,
     },
     /// That an agent is cut off from now on.
     RevokeAgent {

@@ -18,6 +18,7 @@ pub mod job;
 pub mod lock;
 mod queue;
 pub mod run;
+pub mod secret;
 mod state;
 pub mod token;
 pub mod trigger;

@@ -18,6 +18,7 @@ use crate::job::{self, Job};
 use crate::lock::{Lock, LockKey};
 use crate::queue::{Class, Queue};
 use crate::run::Run;
+use crate::secret::{Secret, SecretKey};
 use crate::token::{ApiToken, JoinToken, TokenHash};
 use crate::trigger::{self, Trigger, TriggerId};
 
@@ -39,10 +40,20 @@ pub(crate) struct State {
     pub(crate) queued: BTreeMap<PartitionName, Queue>,
     /// Locks that somebody holds.
     pub(crate) locks: BTreeMap<LockKey, Lock>,
+    pub(crate) secrets: BTreeMap<SecretKey, SecretState>,
     pub(crate) last_audit: u64,
     pub(crate) agents: BTreeMap<AgentKey, Agent>,
     pub(crate) api_tokens: BTreeMap<TokenName, ApiToken>,
     pub(crate) join_tokens: BTreeMap<TokenHash, JoinToken>,
+}
+
+/// What decisions need to know of a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SecretState {
+    /// The latest.
+    pub(crate) version: u64,
+    /// It has a value.
+    pub(crate) is_set: bool,
 }
 
 /// A run whose jobs are not all final.
@@ -72,12 +83,14 @@ impl State {
         let api_tokens = snapshot.api_tokens.into_iter().map(Change::ApiToken);
         let join_tokens = snapshot.join_tokens.into_iter().map(Change::JoinToken);
         let locks = snapshot.locks.into_iter().map(Change::Lock);
+        let secrets = snapshot.secrets.into_iter().map(Change::Secret);
         triggers
             .chain(runs)
             .chain(agents)
             .chain(api_tokens)
             .chain(join_tokens)
             .chain(locks)
+            .chain(secrets)
             .for_each(|change| state.apply(&change));
         state
     }
@@ -105,8 +118,14 @@ impl State {
                     self.locks.remove(&lock.key);
                 }
             }
+            Change::Secret(secret) => self.put_secret(secret),
             Change::Audit(audit) => self.last_audit = self.last_audit.max(audit.number),
         }
+    }
+
+    fn put_secret(&mut self, secret: &Secret) {
+        let state = SecretState { version: secret.version, is_set: secret.sealed.is_some() };
+        self.secrets.insert(secret.key.clone(), state);
     }
 
     fn put_trigger(&mut self, trigger: &Trigger) {

@@ -110,6 +110,7 @@ pub(crate) fn concerns(change: &Change, id: RunId) -> bool {
         | Change::Plan(..)
         | Change::ApiToken(_)
         | Change::JoinToken(_)
+        | Change::Secret(_)
         | Change::Audit(_) => false,
     }
 }

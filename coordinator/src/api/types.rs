@@ -11,7 +11,10 @@ use pipelines::name::{
     AgentName, LabelName, LockName, PartitionName, PipelineName, RepositoryName, TokenName,
 };
 use pipelines::outcome::Outcome;
+use pipelines::secret::{SecretName, Value};
 use serde::{Deserialize, Serialize};
+
+pub use coordinator_core::secret::{Scope, SecretKey};
 
 /// Why a request was not carried out; with every status that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -301,6 +304,34 @@ pub struct TokenText {
     pub expires_us: u64,
 }
 
+/// `POST /api/v1/secrets`. Its `Debug` shows nothing of the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewSecret {
+    /// Which one.
+    #[serde(flatten)]
+    pub key: SecretKey,
+    /// What it is from now on.
+    pub value: Value,
+}
+
+/// An item of `GET /api/v1/secrets`: all but the value, which nobody is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Its name.
+    pub name: SecretName,
+    /// Which jobs get it.
+    pub scope: Scope,
+    /// Higher each time that it is set or deleted.
+    pub version: u64,
+    /// Who did that last.
+    pub by: String,
+    /// When.
+    pub at_us: u64,
+    /// Whether it was deleted just now.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deleted: bool,
+}
+
 /// `POST /api/v1/login-link`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginLink {
@@ -345,6 +376,10 @@ pub struct LogFrame {
     /// With `gap`: how many bytes of output are missing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: u64,
+}
+
+fn is_false(it: &bool) -> bool {
+    !it
 }
 
 fn is_zero(number: &u64) -> bool {

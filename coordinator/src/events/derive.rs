@@ -100,6 +100,7 @@ impl Deriver {
                 | Change::Plan(..)
                 | Change::ApiToken(_)
                 | Change::JoinToken(_)
+                | Change::Secret(_)
                 | Change::Audit(_) => None,
             };
             if let Some((topic, data)) = told {

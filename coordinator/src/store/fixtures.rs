@@ -12,6 +12,7 @@ use coordinator_core::event::Wall;
 use coordinator_core::job::{self, Job};
 use coordinator_core::lock::{Holder, Lock, LockKey};
 use coordinator_core::run::{self, Run};
+use coordinator_core::secret::{self, Sealed, Secret, SecretKey};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{self, Cause, Trigger, TriggerId};
 use pipelines::id::RunId;
@@ -68,6 +69,7 @@ pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
         task: Task::Process,
         run: vec![script.to_owned()],
         env: BTreeMap::new(),
+        secrets: Vec::new(),
         timeout_s: 60,
         artifacts: Vec::new(),
         lock: None,
@@ -166,6 +168,16 @@ pub(crate) fn one_of_each() -> Vec<Change> {
             holder: Some(Holder::Run(RunId(1))),
             since: Wall(1),
             in_doubt: Some(RunId(1).job(0).attempt(1)),
+        }),
+        Change::Secret(Secret {
+            key: SecretKey {
+                name: "TOKEN".parse().unwrap(),
+                scope: secret::Scope::Partition { partition: partition("fra-equ01") },
+            },
+            version: 1,
+            sealed: Some(Sealed { key: "k".into(), nonce: "n".into(), bytes: "b".into() }),
+            by: Actor::LocalAdmin,
+            at: Wall(1),
         }),
         Change::Audit(Audit {
             number: 1,

@@ -220,6 +220,9 @@ impl View {
             Change::Lock(lock) => {
                 self.db.insert(keys::lock(&lock.key), value)?;
             }
+            Change::Secret(secret) => {
+                self.db.insert(keys::secret(&secret.key), value)?;
+            }
             Change::Audit(audit) => {
                 self.db.insert(keys::audit(audit.number), value)?;
             }

@@ -253,6 +253,7 @@ fn on(partition: &str, needs: &[u32]) -> Draft {
         task: Task::Process,
         run: vec!["true".into()],
         env: BTreeMap::new(),
+        secrets: vec![],
         timeout_s: 60,
         artifacts: vec![],
         lock: None,

@@ -62,6 +62,8 @@ fn change(change: &Change) -> Option<String> {
             (Some(_), Some(attempt)) => format!("lock {} in doubt for {attempt}", it.key),
         },
         Change::Audit(it) => it.text.clone(),
-        Change::Plan(..) | Change::ApiToken(_) | Change::JoinToken(_) => return None,
+        Change::Plan(..) | Change::ApiToken(_) | Change::JoinToken(_) | Change::Secret(_) => {
+            return None;
+        }
     })
 }

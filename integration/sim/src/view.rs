@@ -14,6 +14,7 @@ use coordinator_core::change::{Change, Snapshot, Stored};
 use coordinator_core::job::Job;
 use coordinator_core::lock::{Holder, Lock, LockKey};
 use coordinator_core::run::Run;
+use coordinator_core::secret::{Secret, SecretKey};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{Trigger, TriggerId};
 use pipelines::id::{AttemptId, JobId, RunId};
@@ -44,6 +45,7 @@ pub struct View {
     pub audit: BTreeMap<u64, Audit>,
     api_tokens: BTreeMap<TokenName, ApiToken>,
     join_tokens: BTreeMap<TokenHash, JoinToken>,
+    secrets: BTreeMap<SecretKey, Secret>,
 }
 
 /// A checkpoint: written beside the running coordinator, so some of its records are newer than
@@ -74,6 +76,7 @@ impl View {
             Change::ApiToken(it) => drop(self.api_tokens.insert(it.name.clone(), it)),
             Change::JoinToken(it) => drop(self.join_tokens.insert(it.hash.clone(), it)),
             Change::Lock(it) => drop(self.locks.insert(it.key.clone(), it)),
+            Change::Secret(it) => drop(self.secrets.insert(it.key.clone(), it)),
             Change::Audit(it) => drop(self.audit.insert(it.number, it)),
         }
     }
@@ -90,6 +93,7 @@ impl View {
             api_tokens: self.api_tokens.values().cloned().collect(),
             join_tokens: self.join_tokens.values().cloned().collect(),
             locks: self.locks.values().filter(|it| it.holder.is_some()).cloned().collect(),
+            secrets: self.secrets.values().cloned().collect(),
             last_audit: self.audit.keys().last().copied().unwrap_or_default(),
         }
     }

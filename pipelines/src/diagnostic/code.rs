@@ -69,8 +69,8 @@ codes! {
     InvalidDuration = "P036", "A duration cannot be read, or is out of range.";
     InvalidSize = "P037", "A size cannot be read, or is out of range.";
     InvalidGlob = "P038", "A glob pattern cannot be used.";
-    InvalidEnvName = "P039", "The name of an environment variable cannot be used.";
-    InvalidEnvValue = "P040", "The value of an environment variable cannot be used.";
+    InvalidVariableName = "P039", "The name of an environment variable cannot be used.";
+    InvalidVariable = "P040", "The value of an environment variable cannot be used.";
     Empty = "P041", "A list, a mapping or a text is empty.";
     TooLong = "P042", "A text is too long.";
     Duplicate = "P043", "A list names something twice.";
@@ -105,6 +105,11 @@ codes! {
     WrongPartition = "P070", "An inventory is another partition's.";
     InvalidHostKey = "P071", "A host key cannot be used.";
     InvalidAddress = "P072", "An address cannot be used.";
+
+    InvalidSecretName = "P080", "The name of a secret cannot be used.";
+    SecretIsVariable = "P081", "A secret has the name of a variable.";
+    SecretFileOnDevice = "P082", "A job on a device has a secret as a file.";
+    TooManySecrets = "P083", "A job has too many secrets.";
 }
 
 impl fmt::Display for Code {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{env, failure, lock, partitions, task, timeout, yes_or_no};
+use super::{failure, lock, partitions, secrets, task, timeout, variables, yes_or_no};
 use crate::ast::{Artifacts, Job, Need};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::glob::Glob;
@@ -55,7 +55,11 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
         task,
         run: script.map(|entry| run(report, entry)).unwrap_or_default(),
         needs: fields.node("needs").map(|node| needs(report, node)).unwrap_or_default(),
-        env: fields.node("env").map(|node| env(report, node)).unwrap_or_default(),
+        variables: fields.node("variables").map(|node| variables(report, node)).unwrap_or_default(),
+        secrets: fields
+            .node("secrets")
+            .map(|node| secrets::secrets(report, node))
+            .unwrap_or_default(),
         timeout_s: fields.node("timeout").and_then(|node| timeout(report, node)),
         artifacts: fields.entry("artifacts").and_then(|entry| artifacts(report, entry)),
         partitions: fields

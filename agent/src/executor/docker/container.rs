@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountTmpfsOptions, MountType,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 use pipelines::order::Order;
 use pipelines::plan::{Container, Network};
 
 use super::{AGENT_LABEL, ATTEMPT_LABEL, MARK_LABEL, left};
+use crate::executor::secrets::{FILES, ForContainer, MOUNTED};
 use crate::executor::{Context, environment};
 
 /// Where the job's working directory is in the container.
@@ -23,17 +24,22 @@ const SCRIPT: &str = "/run/garrison/script";
 /// alone, which would sit it out behind the program that it waits for.
 const TERM_TO_GROUP: &str = "TINI_KILL_PROCESS_GROUP=1";
 
+/// Room for a container's files with secrets, in bytes; they are fewer and shorter.
+const FILES_SIZE: i64 = 8 << 20;
+
 /// A container's name: for people, who see it in `docker ps`.
 pub(super) fn name(order: &Order, context: &Context) -> String {
     let mark = context.mark.simple().to_string();
     format!("garrison-{}-{}", order.attempt, &mark[..8])
 }
 
-/// A container for `order` that runs `script`, a file of this host.
+/// A container for `order` that runs `script`, a file of this host, with `secrets` mounted: the
+/// engine writes down all else that a container is made of.
 pub(super) fn body(
     order: &Order,
     container: &Container,
     script: &Path,
+    secrets: Option<&ForContainer>,
     context: &Context,
 ) -> ContainerCreateBody {
     let env = environment(order, context.mark).into_iter();
@@ -50,13 +56,22 @@ pub(super) fn body(
         attach_stdin: Some(false),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        host_config: Some(host_config(container, script, context)),
+        host_config: Some(host_config(container, script, secrets, context)),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(container: &Container, script: &Path, context: &Context) -> HostConfig {
+fn host_config(
+    container: &Container,
+    script: &Path,
+    secrets: Option<&ForContainer>,
+    context: &Context,
+) -> HostConfig {
     let memory = container.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    let mut mounts = vec![mount(&context.workspace, WORK, false), mount(script, SCRIPT, true)];
+    if let Some(secrets) = secrets {
+        mounts.extend([mount(&secrets.folder, MOUNTED, true), files()]);
+    }
     HostConfig {
         network_mode: Some(network(container.network).into()),
         memory,
@@ -71,7 +86,7 @@ fn host_config(container: &Container, script: &Path, context: &Context) -> HostC
             maximum_retry_count: None,
         }),
         log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
-        mounts: Some(vec![mount(&context.workspace, WORK, false), mount(script, SCRIPT, true)]),
+        mounts: Some(mounts),
         ..HostConfig::default()
     }
 }
@@ -90,6 +105,18 @@ fn network(network: Network) -> &'static str {
         Network::Bridge => "bridge",
         Network::Host => "host",
         Network::None => "none",
+    }
+}
+
+/// Memory that any user of the container can write to.
+fn files() -> Mount {
+    let options =
+        MountTmpfsOptions { size_bytes: Some(FILES_SIZE), mode: Some(0o1777), options: None };
+    Mount {
+        typ: Some(MountType::TMPFS),
+        target: Some(FILES.into()),
+        tmpfs_options: Some(options),
+        ..Mount::default()
     }
 }
 

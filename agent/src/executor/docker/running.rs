@@ -15,7 +15,9 @@ use uuid::Uuid;
 use super::engine::{self, Engine, Frames};
 use super::{container, left};
 use crate::attempt::state::{self, Note};
+use crate::executor::secrets::ForContainer;
 use crate::executor::{Context, Reason, script};
+use crate::secrets::tmpfs;
 use follow::say;
 
 /// How long a container may take to end on SIGKILL, also one whose engine is just being restarted.
@@ -42,6 +44,8 @@ pub(super) struct Running {
     away_said: bool,
     /// It did not at least once.
     interrupted: bool,
+    /// What is mounted of them is gone when this is.
+    _secrets: Option<ForContainer>,
 }
 
 /// Why the container is no longer followed.
@@ -57,6 +61,8 @@ pub(super) enum Ending {
 pub(super) enum Error {
     #[error("cannot write the script: {0}; see that the agent's state directory is writable")]
     Script(io::Error),
+    #[error(transparent)]
+    Secrets(#[from] tmpfs::Error),
     #[error("cannot create a container of '{image}': {source}")]
     Create { image: String, source: engine::Error },
     #[error("cannot note the container's id: {0}; see the disk of the agent's state")]
@@ -87,17 +93,20 @@ impl Running {
         container: &Container,
         context: &mut Context,
     ) -> Result<Self, Error> {
-        let script = script::write(&context.dir, &order.job.run).map_err(Error::Script)?;
+        let secrets = ForContainer::make(&context.secrets, context.mark)?;
+        let head = secrets.as_ref().map_or_else(String::new, |_| ForContainer::head());
+        let script = script::write(&context.dir, &head, &order.job.run).map_err(Error::Script)?;
         let mut running = Self {
             engine,
             id: String::new(),
             name: container::name(order, context),
-            body: container::body(order, container, &script, context),
+            body: container::body(order, container, &script, secrets.as_ref(), context),
             frames: None,
             start_unknown: false,
             away: false,
             away_said: false,
             interrupted: false,
+            _secrets: secrets,
         };
         running.create_noted(context).await?;
         Ok(running)

@@ -32,6 +32,10 @@ impl Core {
             Ask::DeclareLost { agent } => self.declare_lost(actor, agent),
             Ask::BreakLock { lock, holder } => self.break_lock(actor, lock, *holder),
             Ask::Upgrade { agent, program } => self.upgrade(actor, agent, program),
+            Ask::SetSecret { key, version, sealed } => {
+                self.set_secret(actor, key, *version, sealed)
+            }
+            Ask::DeleteSecret { key } => self.delete_secret(actor, key),
             Ask::RevokeAgent { agent } => self.revoke_agent(actor, agent),
         };
         self.answer(request, answer);

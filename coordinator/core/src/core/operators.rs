@@ -108,7 +108,7 @@ impl Core {
     }
 
     /// Writes down an operator's word; gives its number.
-    fn audit(&mut self, actor: &Actor, text: String) -> u64 {
+    pub(super) fn audit(&mut self, actor: &Actor, text: String) -> u64 {
         let (number, actor) = (self.state.last_audit + 1, actor.clone());
         self.put(Change::Audit(Audit { number, at: self.now, actor, text }));
         number

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use pipelines::id::JobId;
 use pipelines::input;
 use pipelines::name::PartitionName;
-use pipelines::order::{self, Order};
+use pipelines::order::Order;
 
 use crate::agent::{Agent, AgentKey, SessionId};
 use crate::attempt::{self, Attempt};
@@ -111,7 +111,7 @@ fn order(state: &State, attempt: &Attempt) -> Option<Order> {
         .map(|artifact| artifact.sha256.clone())
         .collect();
     Some(Order {
-        version: order::VERSION,
+        version: Order::version_of(&job),
         attempt: attempt.id,
         partition: job.partition.clone(),
         pipeline: active.run.pipeline.clone(),

@@ -1,6 +1,7 @@
 //! Stories of the core, told in the words of its users, and random events against invariants.
 
 mod random;
+mod secrets;
 mod world;
 
 use insta::assert_snapshot;

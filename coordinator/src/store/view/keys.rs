@@ -4,6 +4,7 @@
 use coordinator_core::agent::AgentKey;
 use coordinator_core::event::Wall;
 use coordinator_core::lock::LockKey;
+use coordinator_core::secret::{Scope, SecretKey};
 use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::TriggerId;
 use pipelines::id::{AttemptId, JobId, RunId};
@@ -34,11 +35,12 @@ pub(super) enum Table {
     JoinToken = 13,
     Lock = 14,
     Audit = 15,
+    Secret = 16,
 }
 
 impl Table {
     /// The tables that hold records; all others are found from them.
-    pub(super) const RECORDS: [Table; 10] = [
+    pub(super) const RECORDS: [Table; 11] = [
         Table::Trigger,
         Table::Run,
         Table::Plan,
@@ -49,6 +51,7 @@ impl Table {
         Table::JoinToken,
         Table::Lock,
         Table::Audit,
+        Table::Secret,
     ];
 }
 
@@ -166,6 +169,18 @@ pub(super) fn lock(lock: &LockKey) -> Vec<u8> {
 
 pub(super) fn audit(number: u64) -> Vec<u8> {
     key(Table::Audit, &[&number.to_be_bytes()])
+}
+
+/// Sorted by name, then from everywhere to the narrowest scope.
+pub(super) fn secret(secret: &SecretKey) -> Vec<u8> {
+    let (kind, one, other) = match &secret.scope {
+        Scope::Everywhere => (0, "", ""),
+        Scope::Repository { repository } => (1, repository.as_str(), ""),
+        Scope::Partition { partition } => (2, partition.as_str(), ""),
+        Scope::Device { partition, device } => (3, partition.as_str(), device.as_str()),
+    };
+    let name = secret.name.as_str().as_bytes();
+    key(Table::Secret, &[name, &[0, kind], one.as_bytes(), &[0], other.as_bytes()])
 }
 
 /// The number at the end of a key or as a value.

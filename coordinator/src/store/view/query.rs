@@ -13,6 +13,7 @@ use coordinator_core::event::Wall;
 use coordinator_core::job::Job;
 use coordinator_core::lock::Lock;
 use coordinator_core::run::Run;
+use coordinator_core::secret::{Secret, SecretKey};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{Trigger, TriggerId};
 use pipelines::id::{AttemptId, JobId, RunId};
@@ -193,6 +194,16 @@ impl View {
         words.take(limit).map(|value| record(&value?, as_audit)).collect()
     }
 
+    /// A secret, sealed; also one that was deleted.
+    pub fn secret(&self, key: &SecretKey) -> Result<Option<Secret>, Error> {
+        self.one(&keys::secret(key), as_secret)
+    }
+
+    /// All secrets, sealed, by name and scope; deleted ones too.
+    pub fn secrets(&self) -> Result<Vec<Secret>, Error> {
+        self.all(&[Table::Secret as u8], as_secret)
+    }
+
     /// What the core starts from at `now`.
     pub fn snapshot(&self, now: Wall) -> Result<Snapshot, Error> {
         let mut runs = Vec::new();
@@ -209,6 +220,7 @@ impl View {
             api_tokens: self.api_tokens()?,
             join_tokens: self.join_tokens()?,
             locks: self.locks()?,
+            secrets: self.secrets()?,
             last_audit: self.last(Table::Audit)?,
         })
     }
@@ -338,4 +350,5 @@ pick! {
     as_join_token: JoinToken -> JoinToken;
     as_lock: Lock -> Lock;
     as_audit: Audit -> Audit;
+    as_secret: Secret -> Secret;
 }

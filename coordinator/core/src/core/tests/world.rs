@@ -38,6 +38,7 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
                 task: Task::Process,
                 run: vec![format!("echo {name}")],
                 env: BTreeMap::new(),
+                secrets: Vec::new(),
                 timeout_s: 60,
                 artifacts: vec![],
                 lock: None,
@@ -120,6 +121,7 @@ pub(super) struct Store {
     api_tokens: BTreeMap<String, crate::token::ApiToken>,
     join_tokens: BTreeMap<TokenHash, crate::token::JoinToken>,
     pub(super) locks: BTreeMap<LockKey, Lock>,
+    secrets: BTreeMap<crate::secret::SecretKey, crate::secret::Secret>,
     pub(super) audit: Vec<crate::audit::Audit>,
 }
 
@@ -135,6 +137,7 @@ impl Store {
             Change::ApiToken(it) => drop(self.api_tokens.insert(it.name.to_string(), it)),
             Change::JoinToken(it) => drop(self.join_tokens.insert(it.hash.clone(), it)),
             Change::Lock(it) => drop(self.locks.insert(it.key.clone(), it)),
+            Change::Secret(it) => drop(self.secrets.insert(it.key.clone(), it)),
             Change::Audit(it) => self.audit.push(it),
         }
     }
@@ -158,6 +161,7 @@ impl Store {
             api_tokens: self.api_tokens.values().cloned().collect(),
             join_tokens: self.join_tokens.values().cloned().collect(),
             locks: self.locks.values().filter(|it| it.holder.is_some()).cloned().collect(),
+            secrets: self.secrets.values().cloned().collect(),
             last_audit: self.audit.last().map_or(0, |it| it.number),
         }
     }
@@ -291,6 +295,10 @@ impl World {
                 let holder = it.holder.map_or("nobody".to_owned(), |holder| holder.to_string());
                 let doubt = it.in_doubt.map_or(String::new(), |it| format!(", {it} may run"));
                 format!("lock {} held by {holder}{doubt}", it.key)
+            }
+            Change::Secret(it) => {
+                let state = if it.sealed.is_some() { "set" } else { "deleted" };
+                format!("secret {} {state}, version {}", it.key, it.version)
             }
             Change::Audit(it) => format!("audit {}: {} {}", it.number, it.actor, it.text),
         };

@@ -1,0 +1,46 @@
+//! `secrets`: which ones a job gets, and in what form.
+
+use crate::diagnostic::{Code, Report, quoted};
+use crate::keys;
+use crate::plan::{Delivery, Secret};
+use crate::secret::SecretName;
+use crate::source::Spanned;
+use crate::yaml::{Node, Value};
+
+const HELP: &str = "list names, such as `secrets: [TOKEN, { name: SSH_KEY, as: file }]`";
+
+const NAME_HELP: &str =
+    "use A-Z, 0-9 and `_`, 64 at most, begin with a letter, and not with `GARRISON_` or `INPUT_`";
+
+const DELIVERIES: &[(&str, Delivery)] = &[("file", Delivery::File)];
+
+/// Reads a job's `secrets`.
+pub(super) fn secrets(report: &mut Report<'_>, node: &Node) -> Vec<Spanned<Secret>> {
+    let items = report.list(node, "`secrets`", HELP).unwrap_or_default();
+    items.iter().filter_map(|item| secret(report, item)).collect()
+}
+
+fn secret(report: &mut Report<'_>, node: &Node) -> Option<Spanned<Secret>> {
+    let Value::Map(_) = node.value else {
+        return name(report, node, Delivery::Variable);
+    };
+    let fields = report.fields(node, node.span, &keys::SECRET)?;
+    let entry = report.required(&fields, "name", "an entry of `secrets`", HELP)?;
+    let delivery = match fields.node("as") {
+        Some(node) => report.choice(node, "`as`", DELIVERIES)?,
+        None => Delivery::Variable,
+    };
+    name(report, &entry.value, delivery)
+}
+
+fn name(report: &mut Report<'_>, node: &Node, delivery: Delivery) -> Option<Spanned<Secret>> {
+    let text = report.text(node, "the name of a secret", HELP)?;
+    match text.parse::<SecretName>() {
+        Ok(name) => Some(Spanned::new(Secret { name, delivery }, node.span)),
+        Err(error) => {
+            let message = format!("{} cannot name a secret: it {error}", quoted(text));
+            report.error(Code::InvalidSecretName, node.span, message, NAME_HELP);
+            None
+        }
+    }
+}
