@@ -73,6 +73,9 @@ pub struct TreeEntry {
     pub path: String,
 }
 
+/// Most changed files that are listed.
+const CHANGED: usize = 10_000;
+
 /// How many bytes of answers a mirror remembers.
 const REMEMBERED: u64 = 16 << 20;
 
@@ -167,6 +170,19 @@ impl Mirror {
             run(&self.path, &["ls-tree", "-r", "-z", "-l", "--full-tree", commit], LOOK).await?;
         let lines = output.split(|byte| *byte == 0).filter(|line| !line.is_empty());
         Ok(lines.filter_map(|line| tree_entry(&String::from_utf8_lossy(line))).collect())
+    }
+
+    /// Paths of the files that differ between two commits; none if one of them is not there any
+    /// more, or they are too many to be listed.
+    pub async fn changed(&self, before: &str, after: &str) -> Option<Vec<String>> {
+        let list = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after, "--"];
+        let output = self.look(&list).await.ok()?;
+        let names = output.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        let names: Vec<_> = names
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .take(CHANGED + 1)
+            .collect();
+        (names.len() <= CHANGED).then_some(names)
     }
 
     /// `git cat-file --batch` in this mirror, with pipes to ask and to read the answers.

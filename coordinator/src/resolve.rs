@@ -96,7 +96,7 @@ impl Shared {
         let begun = Instant::now();
         let mirror = self.with_trigger(trigger, begun).await?;
         let (commit, happened) = match &trigger.cause {
-            Cause::Push { commit } => {
+            Cause::Push { commit, .. } => {
                 let happened = trigger::Trigger::of_push(&trigger.reference);
                 (mirror.commit(commit).await.map_err(say)?, happened)
             }
@@ -106,9 +106,26 @@ impl Shared {
             }
         };
         let files = mirror.files(&commit, FOLDER).await.map_err(say)?;
-        let mut pipelines = Vec::new();
+        let mut contents = Vec::new();
         for path in files.into_iter().filter(|path| is_pipeline(path)) {
             let content = mirror.read(&commit, &path, FILE).await;
+            contents.push((path, content));
+        }
+        let asks = |content: &Result<Option<Vec<u8>>, git::Error>| {
+            content
+                .as_ref()
+                .is_ok_and(|file| file.as_deref().is_some_and(trigger::asks_for_changes))
+        };
+        let happened = match &trigger.cause {
+            Cause::Push { before: Some(before), .. }
+                if contents.iter().any(|(_, content)| asks(content)) =>
+            {
+                happened.with_changed(mirror.changed(before, &commit).await)
+            }
+            Cause::Push { .. } | Cause::Manual { .. } => happened,
+        };
+        let mut pipelines = Vec::new();
+        for (path, content) in contents {
             let (happened, commit) = (&happened, &commit);
             let one = Pipeline { shared: self, trigger, begun, happened, commit, path };
             pipelines.extend(one.resolve(content).await?);
@@ -146,7 +163,7 @@ impl Shared {
             return Err(format!("repository '{name}' is not in the coordinator's configuration"));
         };
         let named = match &trigger.cause {
-            Cause::Push { commit } => {
+            Cause::Push { commit, .. } => {
                 repository.forget().await;
                 Some(commit)
             }
@@ -268,7 +285,11 @@ impl Pipeline<'_> {
         match trigger::answer(&file, self.happened) {
             // A manual trigger names its pipeline, and hears why that one does not start.
             Ok(Answer::Ignored { .. }) if self.is_push() => Ok(None),
-            Ok(_) => Ok(Some(self.compile(file).await)),
+            Ok(_) => {
+                let resolution = self.compile(file).await;
+                let concerns_nothing = resolution.plan.as_ref().is_ok_and(|it| it.jobs.is_empty());
+                Ok((!concerns_nothing).then_some(resolution))
+            }
             Err(diagnostics) => Ok(Some(self.resolution(Err(diagnostics.render())))),
         }
     }

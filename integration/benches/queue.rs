@@ -14,7 +14,7 @@ use coordinator_core::trigger::{Cause, TriggerId};
 use pipelines::id::AttemptId;
 use pipelines::input::Inputs;
 use pipelines::outcome::{LogEnd, Outcome, Progress, Verdict};
-use pipelines::plan::{Job, OnLost, Plan, Task};
+use pipelines::plan::{Job, Plan, Task};
 use uuid::Uuid;
 
 use super::{figure, percentile, rss_mb};
@@ -139,21 +139,9 @@ impl World {
 }
 
 fn plan(jobs: usize) -> Arc<Plan> {
-    let job = |number| Job {
-        name: format!("j{number}").parse().unwrap(),
-        partition: "fra".parse().unwrap(),
-        needs: Vec::new(),
-        without_artifacts: Vec::new(),
-        task: Task::Process,
-        run: vec!["true".to_owned()],
-        env: BTreeMap::new(),
-        secrets: Vec::new(),
-        timeout_s: 60,
-        artifacts: Vec::new(),
-        lock: None,
-        labels: BTreeMap::new(),
-        retry: None,
-        on_lost: OnLost::Wait,
+    let job = |number| {
+        let (name, partition) = (format!("j{number}").parse().unwrap(), "fra".parse().unwrap());
+        Job::new(name, partition, Task::Process, vec!["true".to_owned()])
     };
     Arc::new(Plan {
         pipeline: "bench".parse().unwrap(),

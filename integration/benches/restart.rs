@@ -1,6 +1,5 @@
 //! A coordinator that starts again with 100,000 finished runs in its store.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +15,7 @@ use integration::{ok, program};
 use pipelines::id::RunId;
 use pipelines::input::Inputs;
 use pipelines::outcome::Outcome;
-use pipelines::plan::{self, OnLost, Plan, Task};
+use pipelines::plan::{self, Plan, Task};
 
 use super::{figure, percentile, rss_mb};
 
@@ -79,22 +78,12 @@ fn finished(id: u64, plan: &Arc<Plan>) -> [Change; 3] {
 }
 
 fn plan() -> Arc<Plan> {
-    let job = plan::Job {
-        name: "only".parse().unwrap(),
-        partition: "fra".parse().unwrap(),
-        needs: Vec::new(),
-        without_artifacts: Vec::new(),
-        task: Task::Process,
-        run: vec!["true".to_owned()],
-        env: BTreeMap::new(),
-        secrets: Vec::new(),
-        timeout_s: 60,
-        artifacts: Vec::new(),
-        lock: None,
-        labels: BTreeMap::new(),
-        retry: None,
-        on_lost: OnLost::Wait,
-    };
+    let job = plan::Job::new(
+        "only".parse().unwrap(),
+        "fra".parse().unwrap(),
+        Task::Process,
+        vec!["true".to_owned()],
+    );
     Arc::new(Plan {
         pipeline: "bench".parse().unwrap(),
         file: ".garrison/bench.yaml".to_owned(),

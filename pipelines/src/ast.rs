@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::glob::Glob;
 use crate::input::Input;
+use crate::matrix::Matrix;
 use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
 use crate::plan::{Network, Pull, Retry, Secret};
 use crate::source::{Span, Spanned};
@@ -31,9 +32,16 @@ pub(crate) struct Pipeline {
 pub(crate) struct On {
     /// Where the key stands.
     pub(crate) span: Span,
-    pub(crate) push: Option<Refs>,
+    pub(crate) push: Option<Push>,
     pub(crate) tag: Option<Refs>,
     pub(crate) manual: bool,
+}
+
+/// Which pushes start it.
+pub(crate) struct Push {
+    pub(crate) branches: Refs,
+    /// One of these files must have changed; any if there are none.
+    pub(crate) paths: Option<Vec<Glob>>,
 }
 
 /// Which branches or tags start it.
@@ -44,7 +52,7 @@ pub(crate) enum Refs {
 
 #[derive(Default)]
 pub(crate) struct Defaults {
-    pub(crate) image: Option<String>,
+    pub(crate) image: Option<Text>,
     pub(crate) timeout_s: Option<u32>,
     pub(crate) retry: Option<Retry>,
 }
@@ -52,7 +60,7 @@ pub(crate) struct Defaults {
 pub(crate) struct Job {
     pub(crate) name: Spanned<JobName>,
     pub(crate) task: Option<Spanned<Task>>,
-    pub(crate) run: Vec<String>,
+    pub(crate) run: Vec<Text>,
     pub(crate) needs: Vec<Need>,
     pub(crate) variables: Variables,
     pub(crate) secrets: Vec<Spanned<Secret>>,
@@ -67,6 +75,12 @@ pub(crate) struct Job {
     pub(crate) on_lost: Option<Spanned<OnLost>>,
     /// In seconds.
     pub(crate) lost_after: Option<Spanned<u32>>,
+    /// Its variants.
+    pub(crate) matrix: Option<Matrix>,
+    /// Whether it is in the plan, and after which results of others it runs.
+    pub(crate) when: Option<Text>,
+    pub(crate) resources: Option<Spanned<Resources>>,
+    pub(crate) environment: Option<Environment>,
 }
 
 /// A job that must succeed first.
@@ -98,8 +112,20 @@ pub(crate) struct Container {
     pub(crate) image: Image,
     pub(crate) pull: Option<Pull>,
     pub(crate) network: Option<Network>,
+}
+
+/// How much of the host a job may take.
+pub(crate) struct Resources {
+    /// In bytes.
     pub(crate) memory: Option<u64>,
+    /// In thousandths of a core.
     pub(crate) millicpus: Option<u32>,
+}
+
+/// What a job deploys to.
+pub(crate) struct Environment {
+    pub(crate) name: Text,
+    pub(crate) url: Option<Text>,
 }
 
 #[derive(Default)]
@@ -107,7 +133,7 @@ pub(crate) enum Image {
     /// The one of `defaults`.
     #[default]
     Default,
-    Named(String),
+    Named(Text),
     /// One was written, and reported as unusable.
     Unusable,
 }

@@ -3,6 +3,7 @@
 mod cycle;
 mod lost;
 mod secrets;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use crate::limits;
 use crate::name::{DeviceName, JobName, PartitionName};
 use crate::source::{Span, Spanned};
 use crate::suggest;
+use crate::template::Templates;
 
 /// Inventories of the partitions that a pipeline names; one that is missing was reported.
 pub(crate) type Inventories = BTreeMap<PartitionName, Inventory>;
@@ -41,6 +43,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
             .collect(),
     };
     distinct(&pipeline.partitions, "`partitions`", report);
+    let templates = Templates::new();
     for job in &pipeline.jobs {
         partitions(job, &names, report);
         needs(job, &names, report);
@@ -48,6 +51,8 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         lost::check(job, report);
         lock(pipeline, job, report);
         secrets::check(pipeline, job, report);
+        texts::check(pipeline, job, &templates, report);
+        resources(job, report);
     }
     cycle::check(pipeline, report);
     required_on_push(pipeline, report);
@@ -68,6 +73,17 @@ fn lock(pipeline: &Pipeline, job: &Job, report: &mut Report<'_>) {
     report.error(Code::LockInLock, inner.span, message, help);
 }
 
+/// Only a container can be given less than the whole host.
+fn resources(job: &Job, report: &mut Report<'_>) {
+    let Some(Spanned { span, .. }) = &job.resources else { return };
+    if job.task.as_ref().is_some_and(|task| !matches!(task.value, Task::Container(_))) {
+        let name = quoted(job.name.value.as_str());
+        let message = format!("the job {name} has `resources`, and runs in no container");
+        let help = "remove them, or run the job in a container";
+        report.error(Code::ResourcesWithoutContainer, *span, message, help);
+    }
+}
+
 /// A push gives no inputs.
 fn required_on_push(pipeline: &Pipeline, report: &mut Report<'_>) {
     if pipeline.on.as_ref().is_none_or(|on| on.push.is_none() && on.tag.is_none()) {
@@ -86,13 +102,14 @@ fn required_on_push(pipeline: &Pipeline, report: &mut Report<'_>) {
 fn is_of_bearable_size(pipeline: &Pipeline, report: &mut Report<'_>) -> bool {
     let (mut count, mut bytes) = (0_usize, 0_usize);
     for job in &pipeline.jobs {
-        let copies = pipeline.partitions_of(job).len();
+        let variants = job.matrix.as_ref().map_or(1, |matrix| matrix.combinations.len());
+        let copies = pipeline.partitions_of(job).len() * variants;
         count += copies;
         bytes = bytes.saturating_add(copies.saturating_mul(job_bytes(pipeline, job)));
     }
     if count > limits::JOBS {
         let message = format!(
-            "the plan would have {count} jobs, counted once for each partition; at most {} fit",
+            "the plan would have {count} jobs, counted once for each partition and variant; at most {} fit",
             limits::JOBS
         );
         let help = "use fewer partitions or jobs, or write several pipelines";
@@ -113,7 +130,7 @@ fn is_of_bearable_size(pipeline: &Pipeline, report: &mut Report<'_>) -> bool {
 fn job_bytes(pipeline: &Pipeline, job: &Job) -> usize {
     let variables = pipeline.variables.iter().chain(&job.variables);
     let variables = variables.map(|(name, value)| name.len() + value.value.len());
-    let run = job.run.iter().map(String::len);
+    let run = job.run.iter().map(|line| line.value.len());
     let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
     let artifacts = artifacts.map(|glob| glob.as_str().len());
     let secrets = job.secrets.iter().map(|secret| secret.value.name.as_str().len());

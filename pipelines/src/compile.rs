@@ -4,8 +4,10 @@ use crate::ast::Pipeline;
 use crate::check::{self, Inventories};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Report, quoted};
 use crate::expand::expand;
+use crate::extend;
 use crate::input;
 use crate::inventory;
+use crate::left_out::LeftOut;
 use crate::load::{Sources, Unavailable};
 use crate::name::PartitionName;
 use crate::parse;
@@ -22,8 +24,25 @@ use crate::yaml;
 /// Everything that is wrong with the pipeline or the inventories that it uses; or, if nothing is,
 /// that it does not start on this trigger.
 pub fn compile(sources: &Sources, trigger: &Trigger) -> Result<Plan, Diagnostics> {
+    explain(sources, trigger).map(|explained| explained.plan)
+}
+
+/// A plan, and what is not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// The plan.
+    pub plan: Plan,
+    /// The jobs that are not in it, in the order in which they would stand there.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// The same as [`compile`], with the jobs that are left out.
+///
+/// # Errors
+/// As [`compile`].
+pub fn explain(sources: &Sources, trigger: &Trigger) -> Result<Explained, Diagnostics> {
     let mut found = Diagnostics::default();
-    let plan = read(sources, &mut found).and_then(|read| {
+    let explained = read(sources, &mut found).and_then(|read| {
         if found.has_errors() {
             return None;
         }
@@ -31,12 +50,30 @@ pub fn compile(sources: &Sources, trigger: &Trigger) -> Result<Plan, Diagnostics
         let on = read.pipeline.on.as_ref().map_or(Span::START, |on| on.span);
         let mut report = Report::new(&read.source, &mut found);
         let inputs = input::resolve(&read.pipeline.inputs, &trigger.inputs(), on, &mut report);
-        expand(&read.pipeline, &sources.path, &inputs, &read.inventories)
+        let Read { pipeline, inventories, .. } = &read;
+        let explained =
+            expand(pipeline, &sources.path, trigger, &inputs, inventories, &mut report)?;
+        nothing_to_do(&explained, trigger, on, &mut report);
+        Some(explained)
     });
-    match plan {
-        Some(plan) if !found.has_errors() => Ok(plan),
+    match explained {
+        Some(explained) if !found.has_errors() => Ok(explained),
         _ => Err(found.sorted()),
     }
+}
+
+/// Who asks for a run wants one; a push that concerns no job is nothing special.
+fn nothing_to_do(explained: &Explained, trigger: &Trigger, on: Span, report: &mut Report<'_>) {
+    let (Trigger::Manual { .. }, true) = (trigger, explained.plan.jobs.is_empty()) else { return };
+    let Some(first) = explained.left_out.first() else { return };
+    let message = format!(
+        "there is nothing to do: every job is left out, such as {} in {}: {}",
+        quoted(&first.title()),
+        first.partition,
+        first.reason
+    );
+    let help = "choose other inputs, or see with `garrison plan` why each job is left out";
+    report.error(Code::NothingToDo, on, message, help);
 }
 
 /// Everything that is wrong with the pipeline, whatever would start it. Inventories that are not at
@@ -63,7 +100,8 @@ fn read(sources: &Sources, found: &mut Diagnostics) -> Option<Read> {
             return None;
         }
     };
-    let document = yaml::read(file, found)?;
+    let mut document = yaml::read(file, found)?;
+    document.root = extend::resolve(document.root, &mut Report::new(&document.source, found));
     let pipeline = parse::pipeline(&document, &mut Report::new(&document.source, found))?;
     let inventories = inventories(&pipeline, sources, &document.source, found);
     check::check(&pipeline, &inventories, &mut Report::new(&document.source, found));

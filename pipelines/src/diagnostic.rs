@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use code::Code;
 pub use excerpt::Excerpt;
 pub(crate) use excerpt::quoted;
-pub(crate) use report::Report;
+pub(crate) use report::{Complaint, Report};
 
 use crate::limits;
 use crate::source::{Position, Span};

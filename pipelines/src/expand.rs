@@ -1,88 +1,239 @@
-//! Jobs times partitions: from a pipeline that was checked to the plan.
+//! Jobs times partitions times variants: from a pipeline that was checked to the plan.
+
+mod fill;
 
 use std::collections::BTreeMap;
 
-use crate::ast::{Image, Job as Written, OnLost as WrittenOnLost, Pipeline, Task as WrittenTask};
+use crate::ast::{
+    Container as WrittenContainer, Image, Job as Written, OnLost as WrittenOnLost, Pipeline,
+    Task as WrittenTask,
+};
 use crate::check::Inventories;
+use crate::compile::Explained;
+use crate::condition::Condition;
+use crate::diagnostic::{Code, Report};
 use crate::graph::Graph;
 use crate::input::Inputs;
+use crate::inventory::Device;
+use crate::left_out::{LeftOut, Reason};
+use crate::limits;
+use crate::matrix::Combination;
 use crate::name::{JobName, PartitionName};
-use crate::plan::{Container, Job, Network, OnLost, Plan, Pull, Ssh, Task};
-use crate::source::Spanned;
+use crate::plan::{Container, Job, Network, OnLost, Plan, Pull, Ssh, Task, When};
+use crate::scope;
+use crate::source::{Span, Spanned};
+use crate::trigger::Trigger;
+
+use fill::Fill;
 
 /// Time limit of a job that names none, in seconds.
 const DEFAULT_TIMEOUT_S: u32 = 60 * 60;
 
 /// The plan: job by job in an order in which each stands behind what it needs, otherwise that of
-/// the file; each job once for each of its partitions.
+/// the file; each job once for each of its partitions and variants.
 ///
-/// None if something is missing that [`crate::check`] reports.
+/// None if something is missing that [`crate::check`] reports. What cannot be filled in or decided
+/// with this trigger is reported.
 pub(crate) fn expand(
     pipeline: &Pipeline,
     file: &str,
+    trigger: &Trigger,
     inputs: &Inputs,
     inventories: &Inventories,
-) -> Option<Plan> {
-    let mut jobs = Vec::new();
-    let mut places: BTreeMap<(&JobName, &PartitionName), u32> = BTreeMap::new();
+    report: &mut Report<'_>,
+) -> Option<Explained> {
+    let fill = Fill::new(scope::of_run(pipeline, inputs, trigger));
+    let mut expansion = Expansion {
+        pipeline,
+        inventories,
+        trigger,
+        fill,
+        places: BTreeMap::new(),
+        jobs: Vec::new(),
+        bytes: 0,
+        left_out: Vec::new(),
+    };
     for place in Graph::new(pipeline).order() {
-        let written = &pipeline.jobs[place];
-        for Spanned { value: partition, .. } in pipeline.partitions_of(written) {
-            let (mut needs, mut without_artifacts) = (Vec::new(), Vec::new());
-            for need in &written.needs {
-                let place = places.get(&(&need.job.value, partition)).copied();
-                let Some(place) = place else {
-                    if need.optional {
-                        continue;
-                    }
-                    return None;
-                };
-                needs.push(place);
-                without_artifacts.extend((!need.artifacts).then_some(place));
-            }
-            needs.sort_unstable();
-            without_artifacts.sort_unstable();
-            places.insert((&written.name.value, partition), u32::try_from(jobs.len()).ok()?);
-            let job = job(pipeline, written, partition, inventories)?;
-            jobs.push(Job { needs, without_artifacts, ..job });
-        }
+        expansion.add(&pipeline.jobs[place], report)?;
     }
-    Some(Plan {
+    let Expansion { jobs, left_out, .. } = expansion;
+    let plan = Plan {
         pipeline: pipeline.name.clone()?,
         file: file.to_owned(),
         lock: pipeline.lock.clone(),
         inputs: inputs.clone(),
         jobs,
-    })
+    };
+    Some(Explained { plan, left_out })
 }
 
-fn job(
-    pipeline: &Pipeline,
-    written: &Written,
-    partition: &PartitionName,
-    inventories: &Inventories,
-) -> Option<Job> {
-    let variables = pipeline.variables.iter().chain(&written.variables);
-    let env = variables.map(|(name, value)| (name.clone(), value.value.clone())).collect();
-    let artifacts = written.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
-    let retry = written.retry.as_ref().or(pipeline.defaults.retry.as_ref());
-    let timeout_s = written.timeout_s.or(pipeline.defaults.timeout_s);
-    Some(Job {
-        name: written.name.value.clone(),
-        partition: partition.clone(),
-        needs: Vec::new(),
-        without_artifacts: Vec::new(),
-        task: task(pipeline, &written.task.as_ref()?.value, partition, inventories)?,
-        run: written.run.clone(),
-        env,
-        secrets: written.secrets.iter().map(|secret| secret.value.clone()).collect(),
-        timeout_s: timeout_s.unwrap_or(DEFAULT_TIMEOUT_S),
-        artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
-        lock: written.lock.as_ref().map(|lock| lock.value.clone()),
-        labels: written.labels.clone(),
-        retry: retry.filter(|retry| retry.max > 0).cloned(),
-        on_lost: on_lost(written)?,
-    })
+struct Expansion<'p> {
+    pipeline: &'p Pipeline,
+    inventories: &'p Inventories,
+    trigger: &'p Trigger,
+    fill: Fill,
+    /// Where the variants of a job stand in a partition.
+    places: BTreeMap<(&'p JobName, &'p PartitionName), Vec<u32>>,
+    jobs: Vec<Job>,
+    /// Of all texts that were filled in.
+    bytes: usize,
+    left_out: Vec<LeftOut>,
+}
+
+/// A job at one place.
+struct Instance<'p> {
+    written: &'p Written,
+    partition: &'p PartitionName,
+    matrix: &'p Combination,
+    device: Option<(&'p str, &'p Device)>,
+}
+
+impl<'p> Expansion<'p> {
+    fn add(&mut self, written: &'p Written, report: &mut Report<'_>) -> Option<()> {
+        let condition = match &written.when {
+            Some(text) => {
+                let names = scope::names_of_job(self.pipeline, written);
+                Some(Condition::parse(&text.value, &names).ok()?)
+            }
+            None => None,
+        };
+        static NO_MATRIX: Combination = Combination::new();
+        let variants = match &written.matrix {
+            Some(matrix) => matrix.combinations.as_slice(),
+            None => std::slice::from_ref(&NO_MATRIX),
+        };
+        for Spanned { value: partition, .. } in self.pipeline.partitions_of(written) {
+            let needs = self.needs(written, partition);
+            for matrix in variants {
+                let device = match written.task.as_ref().map(|task| &task.value) {
+                    Some(WrittenTask::Ssh(ssh)) => Some(self.device(ssh, partition)?),
+                    _ => None,
+                };
+                let instance = Instance { written, partition, matrix, device };
+                self.add_one(&instance, condition.as_ref(), &needs, report)?;
+            }
+        }
+        Some(())
+    }
+
+    fn device(
+        &self,
+        ssh: &'p crate::ast::Ssh,
+        partition: &PartitionName,
+    ) -> Option<(&'p str, &'p Device)> {
+        let name = &ssh.device.as_ref()?.value;
+        Some((name.as_str(), self.inventories.get(partition)?.devices.get(name)?))
+    }
+
+    /// The places of what a job needs in a partition, and of those without their artifacts; or the
+    /// needed job that is left out.
+    fn needs(
+        &self,
+        written: &Written,
+        partition: &PartitionName,
+    ) -> Result<(Vec<u32>, Vec<u32>), JobName> {
+        let (mut needs, mut without_artifacts) = (Vec::new(), Vec::new());
+        for need in &written.needs {
+            match self.places.get(&(&need.job.value, partition)) {
+                Some(places) => {
+                    needs.extend(places);
+                    without_artifacts.extend(places.iter().filter(|_| !need.artifacts));
+                }
+                None if need.optional => {}
+                None => return Err(need.job.value.clone()),
+            }
+        }
+        needs.sort_unstable();
+        without_artifacts.sort_unstable();
+        Ok((needs, without_artifacts))
+    }
+
+    fn add_one(
+        &mut self,
+        instance: &Instance<'p>,
+        condition: Option<&Condition>,
+        needs: &Result<(Vec<u32>, Vec<u32>), JobName>,
+        report: &mut Report<'_>,
+    ) -> Option<()> {
+        let Instance { written, partition, matrix, .. } = *instance;
+        let (needs, without_artifacts) = match needs {
+            Ok(needs) => needs.clone(),
+            Err(job) => {
+                self.leave_out(instance, Reason::Need { job: job.clone() });
+                return Some(());
+            }
+        };
+        let place = scope::Place {
+            partition: partition.as_str(),
+            matrix,
+            device: instance.device.map(|(name, device)| (name, device.address.as_str())),
+        };
+        let fill = self.fill.at(&place, self.pipeline, written, report);
+        let mut when = When::Success;
+        if let (Some(condition), Some(text)) = (condition, &written.when) {
+            match condition.when(fill.scope(), self.trigger.changed()) {
+                Ok(Some(holds)) => when = holds,
+                Ok(None) => {
+                    self.leave_out(instance, Reason::Condition { when: text.value.clone() });
+                    return Some(());
+                }
+                Err(complaint) => report.complain(Code::InvalidCondition, text.span, complaint),
+            }
+        }
+        let task = task(self.pipeline, instance, &fill, report)?;
+        let artifacts = written.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
+        let retry = written.retry.as_ref().or(self.pipeline.defaults.retry.as_ref());
+        let timeout_s = written.timeout_s.or(self.pipeline.defaults.timeout_s);
+        let job = Job {
+            name: written.name.value.clone(),
+            partition: partition.clone(),
+            matrix: matrix.clone(),
+            needs,
+            without_artifacts,
+            when,
+            task,
+            run: written.run.iter().map(|line| fill.command(line, report)).collect(),
+            environment: fill.environment(written.environment.as_ref(), report),
+            env: fill.into_env(),
+            secrets: written.secrets.iter().map(|secret| secret.value.clone()).collect(),
+            timeout_s: timeout_s.unwrap_or(DEFAULT_TIMEOUT_S),
+            artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
+            lock: written.lock.as_ref().map(|lock| lock.value.clone()),
+            labels: written.labels.clone(),
+            retry: retry.filter(|retry| retry.max > 0).cloned(),
+            on_lost: on_lost(written)?,
+        };
+        self.weigh(&job, report)?;
+        let index = u32::try_from(self.jobs.len()).ok()?;
+        self.places.entry((&written.name.value, partition)).or_default().push(index);
+        self.jobs.push(job);
+        Some(())
+    }
+
+    fn leave_out(&mut self, instance: &Instance<'_>, reason: Reason) {
+        self.left_out.push(LeftOut {
+            name: instance.written.name.value.clone(),
+            partition: instance.partition.clone(),
+            matrix: instance.matrix.clone(),
+            reason,
+        });
+    }
+
+    /// Counts what texts became; none if it is too much.
+    fn weigh(&mut self, job: &Job, report: &mut Report<'_>) -> Option<()> {
+        let env = job.env.iter().map(|(name, value)| name.len() + value.len());
+        self.bytes += env.chain(job.run.iter().map(String::len)).sum::<usize>();
+        if self.bytes <= limits::PLAN_BYTES {
+            return Some(());
+        }
+        let message = format!(
+            "the plan would hold more than {} MiB of scripts and variables",
+            limits::PLAN_BYTES >> 20
+        );
+        let help = "keep long scripts in files of the repository, or write several pipelines";
+        report.error(Code::PlanTooLarge, Span::START, message, help);
+        None
+    }
 }
 
 fn on_lost(written: &Written) -> Option<OnLost> {
@@ -96,28 +247,19 @@ fn on_lost(written: &Written) -> Option<OnLost> {
 
 fn task(
     pipeline: &Pipeline,
-    written: &WrittenTask,
-    partition: &PartitionName,
-    inventories: &Inventories,
+    instance: &Instance<'_>,
+    fill: &fill::Filled<'_>,
+    report: &mut Report<'_>,
 ) -> Option<Task> {
-    match written {
+    match &instance.written.task.as_ref()?.value {
         WrittenTask::Process => Some(Task::Process),
-        WrittenTask::Container(container) => Some(Task::Container(Container {
-            image: match &container.image {
-                Image::Default => pipeline.defaults.image.clone()?,
-                Image::Named(image) => image.clone(),
-                Image::Unusable => return None,
-            },
-            pull: container.pull.unwrap_or(Pull::IfMissing),
-            network: container.network.unwrap_or(Network::Bridge),
-            memory: container.memory,
-            millicpus: container.millicpus,
-        })),
+        WrittenTask::Container(container) => {
+            self::container(pipeline, instance, container, fill, report).map(Task::Container)
+        }
         WrittenTask::Ssh(ssh) => {
-            let name = &ssh.device.as_ref()?.value;
-            let device = inventories.get(partition)?.devices.get(name)?;
+            let (_, device) = instance.device?;
             Some(Task::Ssh(Ssh {
-                device: name.clone(),
+                device: ssh.device.as_ref()?.value.clone(),
                 address: device.address.clone(),
                 port: device.port,
                 user: ssh.user.clone().unwrap_or_else(|| device.user.clone()),
@@ -125,4 +267,26 @@ fn task(
             }))
         }
     }
+}
+
+fn container(
+    pipeline: &Pipeline,
+    instance: &Instance<'_>,
+    written: &WrittenContainer,
+    fill: &fill::Filled<'_>,
+    report: &mut Report<'_>,
+) -> Option<Container> {
+    let image = match &written.image {
+        Image::Default => pipeline.defaults.image.as_ref()?,
+        Image::Named(image) => image,
+        Image::Unusable => return None,
+    };
+    let resources = instance.written.resources.as_ref().map(|resources| &resources.value);
+    Some(Container {
+        image: fill.image(image, report),
+        pull: written.pull.unwrap_or(Pull::IfMissing),
+        network: written.network.unwrap_or(Network::Bridge),
+        memory: resources.and_then(|resources| resources.memory),
+        millicpus: resources.and_then(|resources| resources.millicpus),
+    })
 }

@@ -6,7 +6,9 @@ pub(crate) fn advice(place: &str, key: &str) -> Option<&'static str> {
     let table = match place {
         "a pipeline" => PIPELINE,
         "a job" => JOB,
+        "`container`" => CONTAINER,
         "`on`" => ON,
+        "`push`" => PUSH,
         _ => return None,
     };
     table.iter().find(|(known, _)| *known == key).map(|(_, advice)| *advice)
@@ -60,6 +62,19 @@ const JOB: &[(&str, &str)] = &[
     ("uses", "write the commands under `run`; what jobs share stands under `templates`"),
     ("with", "write `variables`"),
     ("working-directory", "begin `run` with `cd`"),
+];
+
+const CONTAINER: &[(&str, &str)] = &[
+    ("cpus", "write `resources: { cpus: … }` in the job"),
+    ("env", "write `variables` in the job"),
+    ("memory", "write `resources: { memory: … }` in the job"),
+    ("variables", "write `variables` in the job"),
+];
+
+const PUSH: &[(&str, &str)] = &[
+    ("branches-ignore", "list the branches that are meant"),
+    ("paths-ignore", "list the paths that are meant"),
+    ("tags", "write `tag:` beside `push:`"),
 ];
 
 const ON: &[(&str, &str)] = &[

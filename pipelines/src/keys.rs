@@ -18,11 +18,20 @@ const NOTHING_YET: &str = "remove it; nothing replaces it yet";
 
 pub(crate) const PIPELINE: Place = Place {
     title: "a pipeline",
-    keys: &["name", "on", "inputs", "partitions", "lock", "defaults", "variables", "jobs"],
+    keys: &[
+        "name",
+        "on",
+        "inputs",
+        "partitions",
+        "lock",
+        "defaults",
+        "variables",
+        "templates",
+        "jobs",
+    ],
     planned: &[
         ("concurrency", NOTHING_YET),
         ("include", "write the jobs into this file until then"),
-        ("templates", "use a YAML anchor and alias until then"),
         ("window", NOTHING_YET),
     ],
 };
@@ -37,14 +46,8 @@ pub(crate) const ON: Place = Place {
     ],
 };
 
-pub(crate) const PUSH: Place = Place {
-    title: "`push`",
-    keys: &["branches"],
-    planned: &[
-        ("paths", "choose by `branches` until then"),
-        ("tags", "write `tag:` beside `push:`"),
-    ],
-};
+pub(crate) const PUSH: Place =
+    Place { title: "`push`", keys: &["branches", "paths"], planned: &[] };
 
 pub(crate) const MANUAL: Place = Place { title: "`manual`", keys: &[], planned: &[] };
 
@@ -74,10 +77,15 @@ pub(crate) const JOB: Place = Place {
         "process",
         "ssh",
         "run",
+        "extends",
+        "matrix",
+        "when",
         "needs",
         "variables",
         "secrets",
         "timeout",
+        "resources",
+        "environment",
         "artifacts",
         "partitions",
         "agent",
@@ -90,27 +98,19 @@ pub(crate) const JOB: Place = Place {
         ("cache", NOTHING_YET),
         ("concurrency", NOTHING_YET),
         ("devices", "write one job for each device until then"),
-        ("environment", NOTHING_YET),
-        ("extends", "use a YAML anchor and alias until then"),
         ("gate", "split the pipeline and start the second part by hand until then"),
         ("inventory", NOTHING_YET),
-        ("matrix", "write the jobs out until then"),
         ("outputs", "leave a file and use `artifacts` until then"),
         ("pipeline", NOTHING_YET),
         ("reboot", NOTHING_YET),
         ("render", NOTHING_YET),
-        ("resources", "use `memory` and `cpus` of `container` until then"),
         ("rollout", NOTHING_YET),
         ("services", NOTHING_YET),
-        ("when", NOTHING_YET),
     ],
 };
 
-pub(crate) const CONTAINER: Place = Place {
-    title: "`container`",
-    keys: &["image", "pull", "network", "memory", "cpus"],
-    planned: &[],
-};
+pub(crate) const CONTAINER: Place =
+    Place { title: "`container`", keys: &["image", "pull", "network"], planned: &[] };
 
 pub(crate) const PROCESS: Place = Place { title: "`process`", keys: &[], planned: &[] };
 
@@ -119,6 +119,12 @@ pub(crate) const SSH: Place = Place {
     keys: &["device", "user"],
     planned: &[("timeout", "use the job's own `timeout` until then")],
 };
+
+pub(crate) const RESOURCES: Place =
+    Place { title: "`resources`", keys: &["memory", "cpus"], planned: &[] };
+
+pub(crate) const ENVIRONMENT: Place =
+    Place { title: "`environment`", keys: &["name", "url"], planned: &[] };
 
 pub(crate) const NEED: Place =
     Place { title: "an entry of `needs`", keys: &["job", "optional", "artifacts"], planned: &[] };
@@ -159,8 +165,20 @@ pub(crate) const DEVICE: Place = Place {
 
 /// Places of a pipeline file; a key that is unknown in one may belong in another.
 const PIPELINE_PLACES: &[&Place] = &[
-    &PIPELINE, &ON, &PUSH, &INPUT, &DEFAULTS, &JOB, &NEED, &CONTAINER, &SSH, &ARTIFACTS, &SECRET,
+    &PIPELINE,
+    &ON,
+    &PUSH,
+    &INPUT,
+    &DEFAULTS,
+    &JOB,
+    &NEED,
+    &CONTAINER,
+    &SSH,
+    &ARTIFACTS,
+    &SECRET,
     &RETRY,
+    &RESOURCES,
+    &ENVIRONMENT,
 ];
 
 impl Place {

@@ -41,6 +41,37 @@ pub const INPUTS: usize = 50;
 /// Most secrets of a job.
 pub const SECRETS: usize = 32;
 
+/// Most variants of a job.
+pub const MATRIX: usize = 256;
+
+/// Longest value of a matrix, in bytes.
+pub const MATRIX_VALUE_BYTES: usize = 255;
+
+/// Longest condition, in bytes.
+pub const CONDITION_BYTES: usize = 1 << 10;
+
+/// Deepest nesting of brackets and choices in a condition: its parser takes some 100 KiB of stack for
+/// each when it is not optimised.
+pub const CONDITION_DEPTH: usize = 8;
+
+/// Most operators that stand within each other in a condition.
+pub const CONDITION_OPERATORS: usize = 32;
+
+/// Most steps that it may take to fill in one text.
+pub const TEMPLATE_FUEL: u64 = 1_000;
+
+/// Most steps that it may take to fill in all texts of a plan.
+pub const TEMPLATES_FUEL: u64 = 2_000_000;
+
+/// Longest value that a text may be filled in with, in bytes.
+pub const TEMPLATE_VALUE_BYTES: usize = 4 << 10;
+
+/// Longest text that is filled in, in bytes.
+pub const RENDERED_BYTES: usize = 64 << 10;
+
+/// Longest name and URL of an environment, in bytes.
+pub const ENVIRONMENT_BYTES: usize = 255;
+
 /// Longest glob pattern, in bytes.
 pub const GLOB_BYTES: usize = 1024;
 

@@ -3,7 +3,9 @@
 mod failure;
 mod inputs;
 mod job;
+mod matrix;
 mod on;
+mod resources;
 mod secrets;
 mod task;
 mod variables;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::input::Inputs;
+use crate::matrix::{self, Combination};
 use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
 use crate::secret::SecretName;
 
@@ -43,16 +44,22 @@ impl Plan {
 /// A node of the graph: what to do, in one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// The job's name in the pipeline; with `partition` unique in the plan.
+    /// The job's name in the pipeline; with `partition` and `matrix` unique in the plan.
     pub name: JobName,
     /// Where it runs.
     pub partition: PartitionName,
-    /// Indexes of jobs in [`Plan::jobs`] that must succeed first; sorted, each less than its own.
+    /// Which variant of the job it is, if it has a matrix.
+    #[serde(default, skip_serializing_if = "Combination::is_empty")]
+    pub matrix: Combination,
+    /// Indexes of jobs in [`Plan::jobs`] that must end first; sorted, each less than its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<u32>,
     /// Those of `needs` whose artifacts it does not get; sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without_artifacts: Vec<u32>,
+    /// After which results of those it runs.
+    #[serde(default, skip_serializing_if = "When::is_success")]
+    pub when: When,
     /// By what means it runs.
     pub task: Task,
     /// Shell lines; the first one that fails ends the job.
@@ -68,6 +75,9 @@ pub struct Job {
     /// Glob patterns of files that the job leaves, relative to its working directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
+    /// What it deploys to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
     /// Held by the job from its first attempt until it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockName>,
@@ -107,6 +117,65 @@ impl Delivery {
     fn is_variable(&self) -> bool {
         *self == Delivery::Variable
     }
+}
+
+impl Job {
+    /// A job that does this in a partition within a minute, and nothing beside.
+    pub fn new(name: JobName, partition: PartitionName, task: Task, run: Vec<String>) -> Job {
+        Job {
+            name,
+            partition,
+            matrix: Combination::new(),
+            needs: Vec::new(),
+            without_artifacts: Vec::new(),
+            when: When::Success,
+            task,
+            run,
+            env: BTreeMap::new(),
+            secrets: Vec::new(),
+            timeout_s: 60,
+            artifacts: Vec::new(),
+            environment: None,
+            lock: None,
+            labels: BTreeMap::new(),
+            retry: None,
+            on_lost: OnLost::Wait,
+        }
+    }
+
+    /// Its name for people, with its variant: `build (os=4.3.0)`.
+    pub fn title(&self) -> String {
+        matrix::with_title(self.name.as_str(), &self.matrix)
+    }
+}
+
+/// After which results of the jobs that it needs a job runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// After all of them have succeeded.
+    #[default]
+    Success,
+    /// After all of them have ended, and one has not succeeded.
+    Failure,
+    /// After all of them have ended.
+    Always,
+}
+
+impl When {
+    fn is_success(&self) -> bool {
+        *self == When::Success
+    }
+}
+
+/// What a job deploys to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Its name, such as `fra-equ01/leaf01`.
+    pub name: String,
+    /// Where to look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// Attempts that are followed by another.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ast::{On, Refs};
+use crate::ast::{On, Push, Refs};
 use crate::diagnostic::{Diagnostics, Report, quoted};
 use crate::input::Inputs;
 use crate::keys;
@@ -20,6 +20,9 @@ pub enum Trigger {
     Push {
         /// The branch, without `refs/heads/`.
         branch: String,
+        /// Paths of the files that changed; none if nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        changed: Option<Vec<String>>,
     },
     /// A tag came.
     Tag {
@@ -41,8 +44,54 @@ impl Trigger {
             Some(tag) => Trigger::Tag { tag: tag.to_owned() },
             None => {
                 let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference);
-                Trigger::Push { branch: branch.to_owned() }
+                Trigger::push(branch)
             }
+        }
+    }
+
+    /// Commits came to a branch, and nobody knows which files they changed.
+    pub fn push(branch: &str) -> Trigger {
+        Trigger::Push { branch: branch.to_owned(), changed: None }
+    }
+
+    /// The same with the files that changed, if it is a push to a branch.
+    pub fn with_changed(self, paths: Option<Vec<String>>) -> Trigger {
+        match self {
+            Trigger::Push { branch, .. } => Trigger::Push { branch, changed: paths },
+            Trigger::Tag { .. } | Trigger::Manual { .. } => self,
+        }
+    }
+
+    /// Its kind, as it is called in `on`.
+    pub fn event(&self) -> &'static str {
+        match self {
+            Trigger::Push { .. } => "push",
+            Trigger::Tag { .. } => "tag",
+            Trigger::Manual { .. } => "manual",
+        }
+    }
+
+    /// The branch that was pushed to; empty if none was.
+    pub(crate) fn branch(&self) -> &str {
+        match self {
+            Trigger::Push { branch, .. } => branch,
+            Trigger::Tag { .. } | Trigger::Manual { .. } => "",
+        }
+    }
+
+    /// The tag that came; empty if none did.
+    pub(crate) fn tag(&self) -> &str {
+        match self {
+            Trigger::Tag { tag } => tag,
+            Trigger::Push { .. } | Trigger::Manual { .. } => "",
+        }
+    }
+
+    /// Paths of the files that changed; none if nobody knows.
+    pub(crate) fn changed(&self) -> Option<&[String]> {
+        match self {
+            Trigger::Push { changed, .. } => changed.as_deref(),
+            Trigger::Tag { .. } | Trigger::Manual { .. } => None,
         }
     }
 
@@ -72,6 +121,13 @@ pub enum Answer {
     },
 }
 
+/// Whether a pipeline of this text may want to know which files changed: to find that out costs more
+/// than to look for the words.
+pub fn asks_for_changes(text: &[u8]) -> bool {
+    let holds = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
+    holds(b"paths") || holds(b"changed")
+}
+
 /// Whether the pipeline in `file` starts on `trigger`. Mistakes elsewhere in the file do not
 /// matter, so that a broken pipeline fails where it was meant to run, and only there.
 ///
@@ -95,7 +151,12 @@ pub fn answer(file: &File, trigger: &Trigger) -> Result<Answer, Diagnostics> {
 /// Whether `on` names the trigger.
 pub(crate) fn accepts(on: &On, trigger: &Trigger) -> Answer {
     match (trigger, &on.push, &on.tag) {
-        (Trigger::Push { branch }, Some(refs), _) => among(refs, branch, "pushes to", "a push to"),
+        (Trigger::Push { branch, changed }, Some(push), _) => {
+            match among(&push.branches, branch, "pushes to", "a push to") {
+                Answer::Starts => touches(push, changed.as_deref()),
+                ignored @ Answer::Ignored { .. } => ignored,
+            }
+        }
         (Trigger::Tag { tag }, _, Some(refs)) => among(refs, tag, "tags", "the tag"),
         (Trigger::Push { .. }, None, _) => ignored(otherwise(on, "push")),
         (Trigger::Tag { .. }, _, None) => ignored(otherwise(on, "tag")),
@@ -114,6 +175,18 @@ fn among(refs: &Refs, name: &str, starts_on: &str, this_was: &str) -> Answer {
     ignored(format!("starts on {starts_on} {globs}, and this was {this_was} {}", quoted(name)))
 }
 
+/// Whether a push changed one of the files that the pipeline is about; where nobody knows what it
+/// changed, it may have.
+fn touches(push: &Push, changed: Option<&[String]>) -> Answer {
+    let (Some(globs), Some(changed)) = (&push.paths, changed) else { return Answer::Starts };
+    if changed.iter().any(|path| globs.iter().any(|glob| glob.matches_file(path))) {
+        return Answer::Starts;
+    }
+    let globs: Vec<_> = globs.iter().map(|glob| quoted(glob.as_str())).collect();
+    let globs = globs.join(", ");
+    ignored(format!("starts on changes of {globs}, and this push changed none of them"))
+}
+
 /// What starts the pipeline, when that is not `lacking`.
 fn otherwise(on: &On, lacking: &str) -> String {
     let known = [(on.push.is_some(), "on pushes"), (on.tag.is_some(), "on tags")];
@@ -129,7 +202,7 @@ fn ignored(reason: String) -> Answer {
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trigger::Push { branch } => write!(f, "push to {}", quoted(branch)),
+            Trigger::Push { branch, .. } => write!(f, "push to {}", quoted(branch)),
             Trigger::Tag { tag } => write!(f, "tag {}", quoted(tag)),
             Trigger::Manual { .. } => f.write_str("start by hand"),
         }
@@ -146,7 +219,7 @@ mod tests {
     }
 
     fn push(branch: &str) -> Trigger {
-        Trigger::Push { branch: branch.to_owned() }
+        Trigger::push(branch)
     }
 
     #[test]
@@ -158,6 +231,21 @@ mod tests {
         assert_eq!(answer_to(on, &push("x")), Ok(Answer::Ignored { reason }));
         let reason = "starts on pushes only: `on` has no `manual`".into();
         assert_eq!(answer_to(on, &Trigger::by_hand()), Ok(Answer::Ignored { reason }));
+    }
+
+    #[test]
+    fn a_push_starts_what_is_about_its_files() {
+        let on = "on: { push: { paths: ['roles/**', release.yaml] } }";
+        let changing = |paths: &[&str]| {
+            push("main").with_changed(Some(paths.iter().map(|&it| it.to_owned()).collect()))
+        };
+        assert_eq!(answer_to(on, &changing(&["README.md", "roles/a/b"])), Ok(Answer::Starts));
+        assert_eq!(answer_to(on, &changing(&["release.yaml"])), Ok(Answer::Starts));
+        assert_eq!(answer_to(on, &push("main")), Ok(Answer::Starts));
+        let reason =
+            "starts on changes of `roles/**`, `release.yaml`, and this push changed none of them";
+        let ignored = Answer::Ignored { reason: reason.into() };
+        assert_eq!(answer_to(on, &changing(&["README.md", "role/a"])), Ok(ignored));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use support::{cases, sources, yaml_files};
 
 /// Compiles in every way there is, twice, and renders what comes out.
 fn exercise(bytes: &[u8]) {
-    let trigger = Trigger::Push { branch: "main".into() };
+    let trigger = Trigger::push("main");
     let sources = sources(".garrison/a.yaml", bytes);
     let once = compile(&sources, &trigger);
     assert_eq!(once, compile(&sources, &trigger));
@@ -141,7 +141,7 @@ proptest! {
             let number = (job * 5) % 12;
             writeln!(text, "  j{number}: {{ process: {{}}, run: date, needs: [{needs}] }}").unwrap();
         }
-        let trigger = Trigger::Push { branch: "main".into() };
+        let trigger = Trigger::push("main");
         let plan = compile(&sources("a.yaml", text.as_bytes()), &trigger).unwrap();
         prop_assert_eq!(plan.jobs.len(), 24);
         assert_ordered(&plan);

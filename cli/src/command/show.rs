@@ -60,7 +60,8 @@ pub fn text(detail: &RunDetail) -> String {
     }
     let details = detail.jobs.iter().filter(|job| job.detail.is_some());
     for job in details {
-        let _ = write!(text, "\n{} {}: {}", job.id, job.name, job.detail.as_deref().unwrap_or(""));
+        let _ =
+            write!(text, "\n{} {}: {}", job.id, job.title(), job.detail.as_deref().unwrap_or(""));
     }
     if detail.jobs.iter().any(|job| job.detail.is_some()) {
         text.push('\n');
@@ -73,7 +74,7 @@ fn row(job: &Job) -> Vec<String> {
     let took = |attempt: &Attempt| Some(output::lasting(attempt.started_us?, attempt.finished_us?));
     vec![
         job.id.to_string(),
-        job.name.clone(),
+        job.title(),
         job.partition.to_string(),
         attempt.filter(|_| job.status == "active").map_or(&job.status, |it| &it.status).clone(),
         attempt.map(|it| it.agent.to_string()).unwrap_or_default(),
@@ -104,7 +105,7 @@ pub fn print_news(last: Option<&RunDetail>, now: &RunDetail) -> io::Result<()> {
             continue;
         }
         let detail = job.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        writeln!(out, "  {:<10} {:<20} {status}{detail}", job.partition, job.name)?;
+        writeln!(out, "  {:<10} {:<20} {status}{detail}", job.partition, job.title())?;
     }
     out.flush()
 }

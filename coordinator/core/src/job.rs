@@ -48,6 +48,8 @@ pub enum State {
         /// Index of that job.
         need: u32,
     },
+    /// Nothing that it needs failed, and it is for that case only.
+    Unneeded,
     /// Cancelled before it had an attempt.
     Cancelled {
         /// Who asked.
@@ -60,13 +62,21 @@ impl State {
     pub fn is_final(&self) -> bool {
         match self {
             State::Waiting | State::Queued | State::Paused { .. } | State::Active => false,
-            State::Finished { .. } | State::Skipped { .. } | State::Cancelled { .. } => true,
+            State::Finished { .. }
+            | State::Skipped { .. }
+            | State::Unneeded
+            | State::Cancelled { .. } => true,
         }
     }
 
     /// Whether jobs that need it may start.
     pub fn is_success(&self) -> bool {
         matches!(self, State::Finished { outcome: Outcome::Succeeded })
+    }
+
+    /// Whether it is final, and keeps jobs from starting that need its success.
+    pub fn is_failure(&self) -> bool {
+        self.is_final() && !self.is_success() && *self != State::Unneeded
     }
 
     /// The state as one word.
@@ -78,6 +88,7 @@ impl State {
             State::Active => "active",
             State::Finished { outcome } => outcome.kind(),
             State::Skipped { .. } => "skipped",
+            State::Unneeded => "unneeded",
             State::Cancelled { .. } => "cancelled",
         }
     }

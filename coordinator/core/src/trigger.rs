@@ -42,6 +42,9 @@ pub enum Cause {
     Push {
         /// The new head, in hex.
         commit: String,
+        /// The head before, in hex, if there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
     },
     /// Somebody asked for one pipeline, at the head of the reference.
     Manual {

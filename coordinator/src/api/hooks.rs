@@ -69,11 +69,12 @@ pub(super) async fn github(
     match hook {
         github::Hook::Ping => Ok(taken("pong".to_owned())),
         github::Hook::Ignored { reason } => Ok(taken(format!("ignored: {reason}"))),
-        github::Hook::Push { repository, reference, commit, login } => {
+        github::Hook::Push { repository, reference, commit, before, login } => {
             let reference = triggers::full(&reference)
                 .ok_or_else(|| Failure::invalid(format!("{reference:?} is no reference")))?;
             let key = format!("github:{}:{delivery}", forge.name());
-            let ask = Ask::Trigger { key, repository, reference, cause: Cause::Push { commit } };
+            let cause = Cause::Push { commit, before };
+            let ask = Ask::Trigger { key, repository, reference, cause };
             trigger(&api, forge, login, ask).await
         }
     }

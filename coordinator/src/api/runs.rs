@@ -232,9 +232,10 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
         }
         job::State::Finished { outcome } => Some(outcome.to_string()),
         job::State::Skipped { need } => {
-            let name = plan.jobs.get(*need as usize).map(|need| need.name.to_string());
+            let name = plan.jobs.get(*need as usize).map(plan::Job::title);
             Some(format!("{} did not succeed", name.unwrap_or_default()))
         }
+        job::State::Unneeded => Some("nothing that it needs failed".to_owned()),
         job::State::Cancelled { by } => Some(format!("cancelled by {by} before it started")),
     };
     let kind = match spec.task {
@@ -245,6 +246,8 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
     Ok(Job {
         id: job.id,
         name: spec.name.to_string(),
+        matrix: spec.matrix.clone(),
+        environment: spec.environment.clone(),
         partition: spec.partition.clone(),
         kind: kind.to_owned(),
         needs: spec.needs.iter().map(|need| job.id.run.job(*need)).collect(),

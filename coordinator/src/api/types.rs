@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use coordinator_core::lock::Holder;
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
+use pipelines::matrix::{self, Combination};
 use pipelines::name::{
     AgentName, LabelName, LockName, PartitionName, PipelineName, RepositoryName, TokenName,
 };
 use pipelines::outcome::Outcome;
+use pipelines::plan::Environment;
 use pipelines::secret::{SecretName, Value};
 use serde::{Deserialize, Serialize};
 
@@ -127,19 +129,32 @@ pub struct Job {
     pub id: JobId,
     /// Its name in the pipeline.
     pub name: String,
+    /// Which variant of the job it is, if it has a matrix.
+    #[serde(default, skip_serializing_if = "Combination::is_empty")]
+    pub matrix: Combination,
+    /// What it deploys to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
     /// Where it runs.
     pub partition: PartitionName,
     /// `process`, `container` or `ssh`.
     pub kind: String,
     /// Ids of the jobs that it needs.
     pub needs: Vec<JobId>,
-    /// `waiting`, `queued`, `paused`, `active`, `skipped`, `cancelled`, or the kind of its outcome.
+    /// `waiting`, `queued`, `paused`, `active`, `skipped`, `unneeded`, `cancelled`, or the kind of its outcome.
     pub status: String,
     /// The status in words, where there is more to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Its attempts, the oldest first.
     pub attempts: Vec<Attempt>,
+}
+
+impl Job {
+    /// Its name for people, with its variant.
+    pub fn title(&self) -> String {
+        matrix::with_title(&self.name, &self.matrix)
+    }
 }
 
 /// An attempt of a job.

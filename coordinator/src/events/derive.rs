@@ -153,6 +153,7 @@ impl Deriver {
         Ok(Job {
             job: job.id,
             name: spec.name.clone(),
+            matrix: spec.matrix.clone(),
             partition: spec.partition.clone(),
             status: job.state.kind(),
             detail: match &job.state {
@@ -162,6 +163,7 @@ impl Deriver {
                 job::State::Skipped { need } => {
                     Some(format!("{} did not succeed", job.id.run.job(*need)))
                 }
+                job::State::Unneeded => Some("nothing that it needs failed".to_owned()),
                 job::State::Cancelled { by } => {
                     Some(format!("cancelled by {by} before it started"))
                 }
@@ -239,9 +241,10 @@ fn job_topic(job: &job::Job) -> &'static str {
         job::State::Queued => "job.queued",
         job::State::Paused { .. } => "job.paused",
         job::State::Active => "job.started",
-        job::State::Finished { .. } | job::State::Skipped { .. } | job::State::Cancelled { .. } => {
-            "job.finished"
-        }
+        job::State::Finished { .. }
+        | job::State::Skipped { .. }
+        | job::State::Unneeded
+        | job::State::Cancelled { .. } => "job.finished",
     }
 }
 

@@ -7,6 +7,7 @@ use coordinator_core::event::Wall;
 use coordinator_core::lock::{self, Holder};
 use jiff::Timestamp;
 use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::matrix::Combination;
 use pipelines::name::{AgentName, JobName, LockName, PartitionName, PipelineName, RepositoryName};
 use serde::Serialize;
 
@@ -107,6 +108,9 @@ pub(super) struct Belongs {
 pub(super) struct Job {
     pub(super) job: JobId,
     pub(super) name: JobName,
+    /// Which variant of the job it is, if it has a matrix.
+    #[serde(skip_serializing_if = "Combination::is_empty")]
+    pub(super) matrix: Combination,
     pub(super) partition: PartitionName,
     /// As in the HTTP API.
     pub(super) status: &'static str,

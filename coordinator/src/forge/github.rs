@@ -7,6 +7,7 @@ use pipelines::name::RepositoryName;
 use serde::Deserialize;
 
 use super::Forge;
+use crate::git::is_hash;
 
 /// Longest branch name, login and other text taken from a payload, in bytes.
 const TEXT: usize = 1024;
@@ -24,6 +25,8 @@ pub enum Hook {
         reference: String,
         /// The new head, in hex.
         commit: String,
+        /// The head before, in hex; none of a new branch.
+        before: Option<String>,
         /// Who pushed.
         login: String,
     },
@@ -53,6 +56,8 @@ struct Push {
     #[serde(rename = "ref")]
     reference: String,
     after: String,
+    #[serde(default)]
+    before: String,
     #[serde(default)]
     deleted: bool,
     repository: Repository,
@@ -103,15 +108,18 @@ fn push(forge: &Forge, body: &[u8]) -> Result<Hook, Error> {
     if push.reference.len() > TEXT {
         return Err(Error::Payload("the reference is too long".to_owned()));
     }
-    let hex = push.after.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !hex || !matches!(push.after.len(), 40 | 64) {
+    let after = push.after.to_ascii_lowercase();
+    if !is_hash(&after) {
         return Err(Error::Payload("'after' is no commit".to_owned()));
     }
+    let before = push.before.to_ascii_lowercase();
+    let is_commit = is_hash(&before) && before.bytes().any(|digit| digit != b'0');
     let login = push.pusher.and_then(|pusher| pusher.name).unwrap_or_else(|| "unknown".to_owned());
     Ok(Hook::Push {
         repository: repository.clone(),
         reference: push.reference,
-        commit: push.after.to_ascii_lowercase(),
+        commit: after,
+        before: is_commit.then_some(before),
         login: cut(login),
     })
 }
@@ -169,14 +177,28 @@ mod tests {
         let after = "a".repeat(40);
         let payload = |reference: &str, deleted: bool, name: &str| {
             serde_json::json!({
-                "ref": reference, "after": after, "deleted": deleted,
+                "ref": reference, "after": after, "before": "b".repeat(40), "deleted": deleted,
                 "repository": { "full_name": name }, "pusher": { "name": "ada" }, "more": [1],
             })
         };
-        let repository = "infra".parse().unwrap();
+        let repository: RepositoryName = "infra".parse().unwrap();
         let (reference, login) = ("refs/heads/main".to_owned(), "ada".to_owned());
-        let expected = Hook::Push { repository, reference, commit: after.clone(), login };
-        assert_eq!(push_of(&payload("refs/heads/main", false, "Acme/infra")), Ok(expected));
+        let expected = |before| {
+            let (repository, reference) = (repository.clone(), reference.clone());
+            Hook::Push {
+                repository,
+                reference,
+                commit: after.clone(),
+                before,
+                login: login.clone(),
+            }
+        };
+        let mut first = payload("refs/heads/main", false, "Acme/infra");
+        assert_eq!(push_of(&first), Ok(expected(Some("b".repeat(40)))));
+        for none in ["0".repeat(40), "--output=x".to_owned()] {
+            first["before"] = none.into();
+            assert_eq!(push_of(&first), Ok(expected(None)));
+        }
         let reason = "branch main was deleted".to_owned();
         let ignored = push_of(&payload("refs/heads/main", true, "acme/infra"));
         assert_eq!(ignored, Ok(Hook::Ignored { reason }));

@@ -168,8 +168,7 @@ impl Body {
 /// The jobs in the plan's order, partitions in the order of their first jobs.
 fn partitions(jobs: Vec<types::Job>, chosen: Option<&PartitionName>) -> Vec<Partition> {
     let shows_jobs = chosen.is_some() || jobs.len() <= JOBS;
-    let names: BTreeMap<JobId, String> =
-        jobs.iter().map(|job| (job.id, job.name.clone())).collect();
+    let names: BTreeMap<JobId, String> = jobs.iter().map(|job| (job.id, job.title())).collect();
     let mut places = BTreeMap::new();
     let mut groups: Vec<(PartitionName, Vec<types::Job>)> = Vec::new();
     for job in jobs {
@@ -215,12 +214,12 @@ fn job(names: &BTreeMap<JobId, String>, job: types::Job) -> Job {
     let detail = match status.word.as_str() {
         "queued" => Some("for an agent with room".to_owned()),
         "unknown" => Some("the agent's link is down: it may be running".to_owned()),
-        _ => job.detail.and_then(|detail| words::beyond(&status, &detail)),
+        _ => job.detail.as_deref().and_then(|detail| words::beyond(&status, detail)),
     };
     let latest = job.attempts.last();
     let took = latest.and_then(|it| Some(Took::between(it.started_us?, it.finished_us)));
     Job {
-        name: job.name,
+        name: job.title(),
         kind: job.kind,
         needs: needs.join(", "),
         status,

@@ -67,11 +67,12 @@ fn failed(plan: Option<&Plan>, jobs: &[Job]) -> String {
         | job::State::Paused { .. }
         | job::State::Active
         | job::State::Skipped { .. }
+        | job::State::Unneeded
         | job::State::Cancelled { .. } => false,
     };
     let name = |job: &Job| {
         let spec = plan?.jobs.get(job.id.index as usize)?;
-        Some(format!("{} in {} {}", spec.name, spec.partition, job.state.kind()))
+        Some(format!("{} in {} {}", spec.title(), spec.partition, job.state.kind()))
     };
     let failed: Vec<&Job> = jobs.iter().filter(is_failed).collect();
     match failed.as_slice() {

@@ -1,6 +1,5 @@
 //! Records for tests.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coordinator_core::actor::{Actor, Grant, Role, Scope};
@@ -33,7 +32,7 @@ pub(crate) fn trigger(id: u64, at: Wall, state: trigger::State) -> Trigger {
         at,
         repository: "metal".parse().unwrap(),
         reference: "refs/heads/main".to_owned(),
-        cause: Cause::Push { commit: "c0ffee".to_owned() },
+        cause: Cause::Push { commit: "c0ffee".to_owned(), before: None },
         state,
     }
 }
@@ -61,21 +60,9 @@ pub(crate) fn finished() -> run::State {
 
 /// A plan with a job of the same script in each of these partitions.
 pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
-    let job = |partition: &&str| plan::Job {
-        name: "deploy".parse().unwrap(),
-        partition: partition.parse().unwrap(),
-        needs: Vec::new(),
-        without_artifacts: Vec::new(),
-        task: Task::Process,
-        run: vec![script.to_owned()],
-        env: BTreeMap::new(),
-        secrets: Vec::new(),
-        timeout_s: 60,
-        artifacts: Vec::new(),
-        lock: None,
-        labels: BTreeMap::new(),
-        retry: None,
-        on_lost: pipelines::plan::OnLost::Wait,
+    let job = |partition: &&str| {
+        let (name, partition) = ("deploy".parse().unwrap(), partition.parse().unwrap());
+        plan::Job::new(name, partition, Task::Process, vec![script.to_owned()])
     };
     let jobs = partitions.iter().map(job).collect();
     Arc::new(Plan {

@@ -52,7 +52,7 @@ impl World {
             key: key.clone(),
             repository: name("infra"),
             reference: "refs/heads/main".into(),
-            cause: Cause::Push { commit: "c0ffee".into() },
+            cause: Cause::Push { commit: "c0ffee".into(), before: None },
         };
         let actor = Actor::Forge { forge: "github".into(), login: "mona".into() };
         self.input(Input::Ask { actor, ask, asked: Asked::Trigger(key) });
@@ -246,20 +246,8 @@ struct Draft(Job);
 /// A process in a partition that needs these jobs.
 fn on(partition: &str, needs: &[u32]) -> Draft {
     Draft(Job {
-        name: name("job"),
-        partition: name(partition),
         needs: needs.to_vec(),
-        without_artifacts: vec![],
-        task: Task::Process,
-        run: vec!["true".into()],
-        env: BTreeMap::new(),
-        secrets: vec![],
-        timeout_s: 60,
-        artifacts: vec![],
-        lock: None,
-        labels: BTreeMap::new(),
-        retry: None,
-        on_lost: OnLost::Wait,
+        ..Job::new(name("job"), name(partition), Task::Process, vec!["true".into()])
     })
 }
 

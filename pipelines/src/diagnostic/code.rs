@@ -110,6 +110,15 @@ codes! {
     SecretIsVariable = "P081", "A secret has the name of a variable.";
     SecretFileOnDevice = "P082", "A job on a device has a secret as a file.";
     TooManySecrets = "P083", "A job has too many secrets.";
+    InvalidTemplate = "P084", "A text with `{{ }}` or `{% %}` cannot be filled in.";
+    InvalidCondition = "P085", "A condition cannot be read, or its types do not fit.";
+    InvalidMatrix = "P086", "`include` or `exclude` of a matrix does not fit its keys.";
+    MatrixTooLarge = "P087", "A matrix has too many variants.";
+    UnknownTemplate = "P088", "`extends` names a template that does not exist.";
+    TemplateCycle = "P089", "Templates extend each other in a circle.";
+    InvalidEnvironment = "P120", "The name or the URL of an environment cannot be used.";
+    NothingToDo = "P121", "Every job is left out.";
+    ResourcesWithoutContainer = "P122", "`resources` are given for a job without a container.";
 }
 
 impl fmt::Display for Code {

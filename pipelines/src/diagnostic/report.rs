@@ -9,6 +9,15 @@ pub(crate) struct Report<'a> {
     found: &'a mut Diagnostics,
 }
 
+/// What is wrong and what to do, before it is known where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    /// A sentence.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) help: String,
+}
+
 impl<'a> Report<'a> {
     pub(crate) fn new(source: &'a Source, found: &'a mut Diagnostics) -> Self {
         Self { source, found }
@@ -39,6 +48,11 @@ impl<'a> Report<'a> {
         help: impl Into<String>,
     ) {
         self.push(Severity::Warning, code, span, message, help);
+    }
+
+    /// An error that is told where it is found out.
+    pub(crate) fn complain(&mut self, code: Code, span: Span, complaint: Complaint) {
+        self.error(code, span, complaint.message, complaint.help);
     }
 
     fn push(

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use super::matrix::matrix;
+use super::resources::resources;
 use super::{failure, lock, partitions, secrets, task, timeout, variables, yes_or_no};
-use crate::ast::{Artifacts, Job, Need};
+use crate::ast::{Artifacts, Environment, Job, Need, Text};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::glob::Glob;
 use crate::keys;
 use crate::label;
 use crate::limits;
 use crate::name::{JobName, LabelName};
+use crate::source::Spanned;
 use crate::yaml::{Entry, Node, Value};
 
 const JOBS_HELP: &str = "write a mapping from each job's name to what it does";
@@ -20,6 +23,12 @@ const NEEDS_HELP: &str = "list jobs, such as `needs: [build, { job: lint, option
 
 const GLOB_HELP: &str =
     "write a path below the working directory, such as `dist/` or `out/**/*.log`";
+
+const WHEN_HELP: &str =
+    "write a condition, such as `when: branch == \"main\"` or `when: failure()`";
+
+const ENVIRONMENT_HELP: &str =
+    "write `environment: { name: \"{{ partition }}/switches\", url: \"https://…\" }`";
 
 const LABELS_HELP: &str = "write labels that the agent must have: `agent: { site: north }`; values of 63 characters at most";
 
@@ -69,13 +78,17 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
         labels: fields.node("agent").map(|node| labels(report, node)).unwrap_or_default(),
         retry: fields.entry("retry").and_then(|entry| failure::retry(report, entry)),
         on_lost: fields.node("on_lost").and_then(|node| failure::on_lost(report, node)),
+        matrix: fields.entry("matrix").and_then(|entry| matrix(report, entry)),
+        when: fields.node("when").and_then(|node| when(report, node)),
+        resources: fields.entry("resources").and_then(|entry| resources(report, entry)),
+        environment: fields.entry("environment").and_then(|entry| environment(report, entry)),
         lost_after: fields.node("lost_after").and_then(|node| failure::lost_after(report, node)),
         // Last, so that a job without a usable name also hears what else is wrong with it.
         name: name?,
     })
 }
 
-fn run(report: &mut Report<'_>, entry: &Entry) -> Vec<String> {
+fn run(report: &mut Report<'_>, entry: &Entry) -> Vec<Text> {
     let lines = match &entry.value.value {
         Value::List(_) => report.list(&entry.value, "`run`", RUN_HELP).unwrap_or_default(),
         Value::Null
@@ -88,7 +101,7 @@ fn run(report: &mut Report<'_>, entry: &Entry) -> Vec<String> {
     lines.iter().filter_map(|line| command(report, line)).collect()
 }
 
-fn command(report: &mut Report<'_>, node: &Node) -> Option<String> {
+fn command(report: &mut Report<'_>, node: &Node) -> Option<Text> {
     let help = match node.value {
         Value::Map(_) => "put the command into quotes: without them, `: ` makes a mapping of it",
         Value::List(_) => "put the command into quotes: without them, `[` begins a list",
@@ -105,7 +118,7 @@ fn command(report: &mut Report<'_>, node: &Node) -> Option<String> {
         report.error(Code::TooLong, node.span, message, help);
         return None;
     }
-    Some(text.to_owned())
+    Some(Spanned::new(text.to_owned(), node.span))
 }
 
 fn needs(report: &mut Report<'_>, node: &Node) -> Vec<Need> {
@@ -132,6 +145,30 @@ fn need(report: &mut Report<'_>, node: &Node) -> Option<Need> {
         optional: optional.unwrap_or(false),
         artifacts: artifacts.unwrap_or(true),
     })
+}
+
+fn when(report: &mut Report<'_>, node: &Node) -> Option<Text> {
+    match node.value.scalar() {
+        Some(text) => Some(Spanned::new(text.to_owned(), node.span)),
+        None => report.wrong_type(node, "`when`", "a condition", WHEN_HELP),
+    }
+}
+
+fn environment(report: &mut Report<'_>, entry: &Entry) -> Option<Environment> {
+    if let Value::Str(name) = &entry.value.value {
+        return Some(Environment { name: Spanned::new(name.clone(), entry.value.span), url: None });
+    }
+    report.entries(&entry.value, "`environment`", ENVIRONMENT_HELP)?;
+    let fields = report.fields(&entry.value, entry.key.span, &keys::ENVIRONMENT)?;
+    let mut text = |key: &str| {
+        let node = fields.node(key)?;
+        let text = report.text(node, &quoted(key), ENVIRONMENT_HELP)?;
+        Some(Spanned::new(text.to_owned(), node.span))
+    };
+    let url = text("url");
+    let name = text("name");
+    report.required(&fields, "name", "`environment`", ENVIRONMENT_HELP)?;
+    Some(Environment { name: name?, url })
 }
 
 fn labels(report: &mut Report<'_>, node: &Node) -> BTreeMap<LabelName, String> {

@@ -1,6 +1,6 @@
 //! `on`: when a pipeline starts.
 
-use crate::ast::{On, Refs};
+use crate::ast::{On, Push, Refs};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::fields::Fields;
 use crate::glob::Glob;
@@ -11,6 +11,9 @@ const HELP: &str = "write `on: { push: { branches: [main] } }`, `on: { tag: ['v*
 
 const BRANCHES_HELP: &str =
     "write a branch such as `main`, with `*` for a part of it and `**` for whole parts";
+
+const PATHS_HELP: &str =
+    "list paths such as `[\"roles/**\", release.yaml]`: one of these files must have changed";
 
 const TAGS_HELP: &str = "list tags such as `['v*']`, with `*` for a part of one and `**` for whole parts; nothing for all";
 
@@ -33,11 +36,27 @@ pub(crate) fn on(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<On> {
     Some(On { span, push, tag, manual: manual.is_some() })
 }
 
-fn push(report: &mut Report<'_>, entry: &Entry) -> Option<Refs> {
+fn push(report: &mut Report<'_>, entry: &Entry) -> Option<Push> {
     let fields = report.fields_or_none(&entry.value, entry.key.span, &keys::PUSH)?;
-    let Some(branches) = fields.node("branches") else { return Some(Refs::Any) };
-    let items = report.list(branches, "`branches`", "list them: `branches: [main]`")?;
-    Some(Refs::Only(items.iter().filter_map(|item| branch(report, item)).collect()))
+    let branches = match fields.node("branches") {
+        None => Refs::Any,
+        Some(node) => {
+            let items = report.list(node, "`branches`", BRANCHES_HELP)?;
+            Refs::Only(items.iter().filter_map(|item| branch(report, item)).collect())
+        }
+    };
+    let paths = match fields.node("paths") {
+        None => None,
+        Some(node) => {
+            let items = report.list(node, "`paths`", PATHS_HELP)?;
+            let path = |item| {
+                let code = Code::InvalidGlob;
+                Some(report.scalar(item, "a path", code, PATHS_HELP, str::parse)?.value)
+            };
+            Some(items.iter().filter_map(path).collect())
+        }
+    };
+    Some(Push { branches, paths })
 }
 
 fn tag(report: &mut Report<'_>, entry: &Entry) -> Option<Refs> {

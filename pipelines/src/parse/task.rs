@@ -1,13 +1,13 @@
 //! By what means a job runs: `container`, `ssh` or `process`.
 
-use crate::ast::{Container, Image, Ssh, Task};
+use crate::ast::{Container, Image, Ssh, Task, Text};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::fields::Fields;
+use crate::image;
 use crate::keys;
-use crate::limits;
 use crate::plan::{Network, Pull};
-use crate::quantity;
 use crate::source::{Span, Spanned};
+use crate::template;
 use crate::user;
 use crate::yaml::{Entry, Node, Value};
 
@@ -17,8 +17,6 @@ const TASK_HELP: &str = "write one of `container: {}`, `ssh: { device: leaf01 }`
 pub(super) const WITHOUT_SCRIPT: &[&str] = &["gate", "pipeline", "render"];
 
 const WITH_SCRIPT: &[&str] = &["container", "ssh", "process"];
-
-const IMAGE_HELP: &str = "write a reference such as `debian:12` or `registry.example.com/tools:1`";
 
 const PULL: &[(&str, Pull)] =
     &[("if-missing", Pull::IfMissing), ("always", Pull::Always), ("never", Pull::Never)];
@@ -75,64 +73,27 @@ fn container(report: &mut Report<'_>, entry: &Entry) -> Option<Task> {
         image: image.unwrap_or_default(),
         pull: fields.node("pull").and_then(|node| report.choice(node, "`pull`", PULL)),
         network: fields.node("network").and_then(|node| report.choice(node, "`network`", NETWORK)),
-        memory: fields.node("memory").and_then(|node| memory(report, node)),
-        millicpus: fields.node("cpus").and_then(|node| cpus(report, node)),
     }))
 }
 
-fn named(image: Option<String>) -> Image {
+fn named(image: Option<Text>) -> Image {
     image.map_or(Image::Unusable, Image::Named)
 }
 
-fn memory(report: &mut Report<'_>, node: &Node) -> Option<u64> {
-    let (code, help) = (Code::InvalidSize, quantity::SIZE_HELP);
-    Some(report.scalar(node, "`memory`", code, help, quantity::memory)?.value)
-}
-
-fn cpus(report: &mut Report<'_>, node: &Node) -> Option<u32> {
-    let (code, help) = (Code::InvalidNumber, quantity::CPUS_HELP);
-    Some(report.scalar(node, "`cpus`", code, help, quantity::millicpus)?.value)
-}
-
-/// An image reference; one without tag and digest means `latest`, which is then written out.
-pub(super) fn image(report: &mut Report<'_>, node: &Node) -> Option<String> {
-    let text = report.text(node, "`image`", IMAGE_HELP)?;
-    if let Err(reason) = check_image(text) {
-        let message = format!("{} cannot be an image: {reason}", quoted(text));
-        report.error(Code::InvalidImage, node.span, message, IMAGE_HELP);
-        return None;
+/// An image reference, which may be a template.
+pub(super) fn image(report: &mut Report<'_>, node: &Node) -> Option<Text> {
+    let text = report.text(node, "`image`", image::HELP)?;
+    if template::is_template(text) {
+        return Some(Spanned::new(text.to_owned(), node.span));
     }
-    let last = text.rsplit('/').next().unwrap_or(text);
-    let is_pinned = last.contains(':') || text.contains('@');
-    Some(if is_pinned { text.to_owned() } else { format!("{text}:latest") })
-}
-
-fn check_image(text: &str) -> Result<(), &'static str> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
-    let inner = |c: char| c.is_ascii_alphanumeric();
-    if text.is_empty() {
-        return Err("it is empty");
+    match image::reference(text) {
+        Ok(reference) => Some(Spanned::new(reference, node.span)),
+        Err(reason) => {
+            let message = format!("{} cannot be an image: {reason}", quoted(text));
+            report.error(Code::InvalidImage, node.span, message, image::HELP);
+            None
+        }
     }
-    if text.len() > limits::IMAGE_BYTES {
-        return Err("it is too long");
-    }
-    if !text.chars().all(allowed) {
-        return Err("it holds something else than letters, digits and `._-/:@`");
-    }
-    if !text.starts_with(inner) || !text.ends_with(inner) {
-        return Err("it must begin and end with a letter or digit");
-    }
-    let name = text.split('@').next().unwrap_or(text);
-    let (path, last) = name.rsplit_once('/').unwrap_or(("", name));
-    let repository = last.split(':').next().unwrap_or(last);
-    let without_registry = path.split_once('/').map_or("", |(_, rest)| rest);
-    if repository.chars().chain(without_registry.chars()).any(|c| c.is_ascii_uppercase()) {
-        return Err("only its registry and tag may have upper-case letters");
-    }
-    if name.contains("//") || text.matches('@').count() > 1 || last.matches(':').count() > 1 {
-        return Err("its parts are not separated by one `/`, `:` or `@` each");
-    }
-    Ok(())
 }
 
 fn ssh(report: &mut Report<'_>, entry: &Entry) -> Option<Task> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pipelines::id::{AttemptId, JobId, RunId};
-use pipelines::plan::Plan;
+use pipelines::plan::{Plan, When};
 
 use crate::actor::{Actor, Role};
 use crate::attempt::Attempt;
@@ -91,14 +91,8 @@ impl Core {
             return;
         }
         let spec = &active.plan.jobs[id.index as usize];
-        let need = |need: &&u32| !active.jobs[**need as usize].state.is_success();
-        let state = match spec.needs.iter().find(need) {
-            None => job::State::Queued,
-            Some(need) if active.jobs[*need as usize].state.is_final() => {
-                job::State::Skipped { need: *need }
-            }
-            Some(_) => return,
-        };
+        let needs = spec.needs.iter().map(|need| (*need, &active.jobs[*need as usize].state));
+        let Some(state) = after(spec.when, needs) else { return };
         if state == job::State::Queued {
             self.dirty.insert(spec.partition.clone());
         }
@@ -127,7 +121,7 @@ impl Core {
         if !active.open.is_empty() {
             return;
         }
-        let outcome = if active.jobs.iter().all(|job| job.state.is_success()) {
+        let outcome = if !active.jobs.iter().any(|job| job.state.is_failure()) {
             run::Outcome::Succeeded
         } else if active.run.cancelled_by.is_some() {
             run::Outcome::Cancelled
@@ -158,6 +152,7 @@ impl Core {
                 job::State::Active => self.cancel_attempt(job.id.attempt(job.attempts), actor),
                 job::State::Finished { .. }
                 | job::State::Skipped { .. }
+                | job::State::Unneeded
                 | job::State::Cancelled { .. } => {}
             }
         }
@@ -196,9 +191,8 @@ impl Core {
         let run = Run { state: run::State::Active, cancelled_by: None, ..stored.run.clone() };
         self.put(Change::Run(run));
         self.put(Change::Plan(id, Arc::clone(&stored.plan)));
-        for job in &stored.jobs {
-            let state =
-                if job.state.is_success() { job.state.clone() } else { job::State::Waiting };
+        for (job, again) in stored.jobs.iter().zip(again(stored)) {
+            let state = if again { job::State::Waiting } else { job.state.clone() };
             self.put(Change::Job(Job { state, tried: 0, ..job.clone() }));
         }
         self.advance_all(id, &stored.plan);
@@ -212,6 +206,37 @@ impl Core {
             Refusal::Conflict(format!("run {id} has ended already"))
         }
     }
+}
+
+/// What becomes of a job that waits for others; none while it still waits.
+fn after<'s>(
+    when: When,
+    needs: impl Iterator<Item = (u32, &'s job::State)> + Clone,
+) -> Option<job::State> {
+    let failed = needs.clone().find(|(_, state)| state.is_failure()).map(|(need, _)| need);
+    if let (When::Success, Some(need)) = (when, failed) {
+        return Some(job::State::Skipped { need });
+    }
+    if needs.clone().any(|(_, state)| !state.is_final()) {
+        return None;
+    }
+    let is_unneeded = needs.into_iter().any(|(_, state)| *state == job::State::Unneeded);
+    Some(match when {
+        When::Success if is_unneeded => job::State::Unneeded,
+        When::Failure if failed.is_none() => job::State::Unneeded,
+        When::Success | When::Failure | When::Always => job::State::Queued,
+    })
+}
+
+/// Which jobs of a run are tried again: those that did not succeed, and those that looked at how
+/// such a job ended.
+fn again(stored: &Stored) -> Vec<bool> {
+    let mut again: Vec<bool> = stored.jobs.iter().map(|job| !job.state.is_success()).collect();
+    for (index, spec) in stored.plan.jobs.iter().enumerate() {
+        let looks_back = spec.when != When::Success;
+        again[index] |= looks_back && spec.needs.iter().any(|need| again[*need as usize]);
+    }
+    again
 }
 
 /// Whether the actor may edit in every partition of every plan.

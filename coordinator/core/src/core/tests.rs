@@ -12,7 +12,7 @@ use pipelines::plan::OnLost;
 use crate::agent::SessionId;
 use crate::event::Event;
 use crate::lock::Holder;
-use world::{World, deploy, key, locked, patient};
+use world::{World, deploy, key, locked, patient, rescue};
 
 #[test]
 fn a_trigger_becomes_a_run_and_its_jobs_follow_their_needs() {
@@ -34,6 +34,50 @@ fn a_failed_job_skips_all_that_needs_it_and_fails_the_run() {
     world.work("fra/mgmt01", Outcome::Failed { exit: Exit::Code(3) });
     assert_snapshot!(world.transcript());
     assert_eq!(world.status(1), "failed");
+}
+
+#[test]
+fn a_job_for_failures_runs_after_one_and_spares_its_run_otherwise() {
+    let states = |world: &World| ["1.0", "1.1", "1.2", "1.3"].map(|job| world.job(job));
+    let failed = || Outcome::Failed { exit: Exit::Code(3) };
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.trigger("delivery-1", rescue());
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(states(&world), ["succeeded", "unneeded", "active", "unneeded"]);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(world.status(1), "succeeded");
+
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.trigger("delivery-1", rescue());
+    world.work("fra/mgmt01", failed());
+    assert_eq!(states(&world), ["failed", "active", "waiting", "waiting"]);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(states(&world), ["failed", "succeeded", "succeeded", "succeeded"]);
+    assert_eq!(world.status(1), "failed");
+
+    // What looked at the failure looks again.
+    world.retry(1);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(states(&world), ["succeeded", "unneeded", "active", "succeeded"]);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(world.status(1), "succeeded");
+}
+
+#[test]
+fn nothing_more_starts_in_a_cancelled_run() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 1);
+    world.trigger("delivery-1", rescue());
+    world.start("fra/mgmt01");
+    world.cancel(1);
+    world.end("fra/mgmt01", Outcome::Cancelled);
+    let states = ["1.0", "1.1", "1.2", "1.3"].map(|job| world.job(job));
+    assert_eq!(states, ["cancelled", "cancelled", "cancelled", "cancelled"]);
+    assert_eq!(world.status(1), "cancelled");
 }
 
 #[test]

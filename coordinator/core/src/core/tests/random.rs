@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use pipelines::id::RunId;
 use pipelines::outcome::{Exit, Outcome};
-use pipelines::plan::OnLost;
+use pipelines::plan::{OnLost, When};
 use proptest::prelude::*;
 
-use super::world::{World, deploy, key, locked, patient};
+use super::world::{World, deploy, key, locked, patient, rescue};
 use crate::job;
 use crate::lock::{Holder, LockKey};
 
@@ -59,9 +59,10 @@ fn perform(world: &mut World, act: &Act) {
     match *act {
         Act::Trigger(key) => {
             let partitions: &[&str] = if key % 2 == 0 { &["fra"] } else { &["fra", "muc"] };
-            let plan = match key % 5 {
+            let plan = match key % 6 {
                 0 => deploy(partitions),
                 1 => patient(OnLost::Fail { after_s: 3600 }, 60),
+                3 => rescue(),
                 2 => patient(OnLost::Retry { after_s: 3600 }, 0),
                 _ => locked(partitions),
             };
@@ -142,11 +143,15 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     for job in world.store.jobs.values() {
         prop_assert_eq!(job.state == job::State::Active, open.contains_key(&job.id), "{}", job.id);
         let plan = &world.store.plans[&job.id.run];
-        if job.attempts > 0 {
-            for need in &plan.jobs[job.id.index as usize].needs {
-                let need = &world.store.jobs[&job.id.run.job(*need)];
-                prop_assert!(need.state.is_success(), "{} ran before {}", job.id, need.id);
-            }
+        let spec = &plan.jobs[job.id.index as usize];
+        let mut needs = spec.needs.iter().map(|it| &world.store.jobs[&job.id.run.job(*it)].state);
+        if job.state == job::State::Active {
+            let may_run = match spec.when {
+                When::Success => needs.all(job::State::is_success),
+                When::Failure => needs.clone().any(job::State::is_failure),
+                When::Always => needs.all(job::State::is_final),
+            };
+            prop_assert!(may_run, "{} runs before what it needs", job.id);
         }
     }
     for run in world.store.runs.values() {

@@ -8,7 +8,7 @@ use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
 use pipelines::name::LabelName;
 use pipelines::outcome::{LogEnd, Outcome, Progress, Verdict};
-use pipelines::plan::{self, OnLost, Plan, Retry, RetryOn, Task};
+use pipelines::plan::{self, OnLost, Plan, Retry, RetryOn, Task, When};
 use uuid::Uuid;
 
 use crate::actor::{Actor, Grant, Role, Scope};
@@ -31,20 +31,8 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
         let first = jobs.len() as u32;
         for (offset, name) in ["prepare", "deploy", "check"].into_iter().enumerate() {
             jobs.push(plan::Job {
-                name: name.parse().unwrap(),
-                partition: partition.parse().unwrap(),
                 needs: (offset > 0).then(|| first + offset as u32 - 1).into_iter().collect(),
-                without_artifacts: Vec::new(),
-                task: Task::Process,
-                run: vec![format!("echo {name}")],
-                env: BTreeMap::new(),
-                secrets: Vec::new(),
-                timeout_s: 60,
-                artifacts: vec![],
-                lock: None,
-                labels: BTreeMap::new(),
-                retry: None,
-                on_lost: pipelines::plan::OnLost::Wait,
+                ..job(name, partition)
             });
         }
     }
@@ -57,7 +45,22 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
     }
 }
 
-/// The same, held together by a lock; its last job has a lock of its own.
+/// In `fra` a job, one for its failure, one for either end, and one that needs the second.
+pub(super) fn rescue() -> Plan {
+    let mut plan = deploy(&["fra"]);
+    plan.jobs = ["deploy", "undo", "tell", "after"].map(|name| job(name, "fra")).into();
+    plan.jobs[1] = plan::Job { needs: vec![0], when: When::Failure, ..plan.jobs[1].clone() };
+    plan.jobs[2] = plan::Job { needs: vec![0, 1], when: When::Always, ..plan.jobs[2].clone() };
+    plan.jobs[3] = plan::Job { needs: vec![1], ..plan.jobs[3].clone() };
+    plan
+}
+
+fn job(name: &str, partition: &str) -> plan::Job {
+    let run = vec![format!("echo {name}")];
+    plan::Job::new(name.parse().unwrap(), partition.parse().unwrap(), Task::Process, run)
+}
+
+/// The same as [`deploy`], held together by a lock; its last job has a lock of its own.
 pub(super) fn locked(partitions: &[&str]) -> Plan {
     let mut plan = deploy(partitions);
     for job in plan.jobs.iter_mut().filter(|job| job.name.as_str() == "check") {
@@ -321,7 +324,7 @@ impl World {
                 key: delivery.into(),
                 repository: "infra".parse().unwrap(),
                 reference: "refs/heads/main".into(),
-                cause: Cause::Push { commit: "c0ffee".into() },
+                cause: Cause::Push { commit: "c0ffee".into(), before: None },
             },
         );
     }

@@ -1,0 +1,134 @@
+//! Fills in the texts of a job at one place.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::ast::{Environment as Written, Job, Pipeline, Text};
+use crate::diagnostic::{Code, Report, quoted};
+use crate::image;
+use crate::limits;
+use crate::matrix;
+use crate::plan::Environment;
+use crate::scope::{Place, Scope, Value};
+use crate::template::{Context, Kind, Templates, is_template};
+
+/// Fills in the texts of a run.
+pub(super) struct Fill {
+    templates: Templates,
+    run: Scope,
+}
+
+/// Fills in the texts of a job at one place.
+pub(super) struct Filled<'f> {
+    templates: &'f Templates,
+    scope: Scope,
+    context: Context,
+    env: BTreeMap<String, String>,
+}
+
+impl Fill {
+    pub(super) fn new(run: Scope) -> Fill {
+        Fill { templates: Templates::new(), run }
+    }
+
+    /// The job's own: its variables are filled in first, and all other texts read them.
+    pub(super) fn at(
+        &self,
+        place: &Place<'_>,
+        pipeline: &Pipeline,
+        job: &Job,
+        report: &mut Report<'_>,
+    ) -> Filled<'_> {
+        let mut scope = self.run.clone();
+        place.extend(&mut scope);
+        let (templates, context) = (&self.templates, Context::new(&scope));
+        let mut filled = Filled { templates, scope, context, env: BTreeMap::new() };
+        for (name, value) in pipeline.variables.iter().chain(&job.variables) {
+            let value = filled.plain(value, report).into_owned();
+            filled.env.insert(name.clone(), value);
+        }
+        let text = |(name, value): (&String, &String)| (name.clone(), Value::Text(value.clone()));
+        let variables = filled.env.iter().map(text).collect();
+        filled.scope.insert("variables", Value::Map(variables));
+        filled.context = Context::new(&filled.scope);
+        filled.env.extend(matrix::variables(place.matrix));
+        filled
+    }
+}
+
+impl Filled<'_> {
+    /// What conditions read.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The job's environment.
+    pub(super) fn into_env(self) -> BTreeMap<String, String> {
+        self.env
+    }
+
+    /// A shell command.
+    pub(super) fn command(&self, text: &Text, report: &mut Report<'_>) -> String {
+        self.fill(text, Kind::Command, report).into_owned()
+    }
+
+    /// The reference of an image.
+    pub(super) fn image(&self, text: &Text, report: &mut Report<'_>) -> String {
+        let filled = self.plain(text, report);
+        match image::reference(&filled) {
+            Ok(reference) => reference,
+            // What could not be filled in was reported.
+            Err(_) if is_template(&filled) => filled.into_owned(),
+            Err(reason) => {
+                let message = format!("{} cannot be an image: {reason}", quoted(&filled));
+                report.error(Code::InvalidImage, text.span, message, image::HELP);
+                filled.into_owned()
+            }
+        }
+    }
+
+    /// What the job deploys to.
+    pub(super) fn environment(
+        &self,
+        written: Option<&Written>,
+        report: &mut Report<'_>,
+    ) -> Option<Environment> {
+        let written = written?;
+        let name = self.plain(&written.name, report).into_owned();
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        if name.is_empty() || name.len() > limits::ENVIRONMENT_BYTES || !name.chars().all(is_word) {
+            let message = format!("{} cannot name an environment", quoted(&name));
+            let help = "use letters, digits and `-_./`, 255 at most";
+            report.error(Code::InvalidEnvironment, written.name.span, message, help);
+        }
+        let url = written.url.as_ref().map(|url| (self.plain(url, report).into_owned(), url.span));
+        if let Some((url, span)) = &url {
+            let is_web = url.starts_with("https://") || url.starts_with("http://");
+            let fits = url.len() <= limits::ENVIRONMENT_BYTES && !url.contains(char::is_whitespace);
+            if !is_web || !fits {
+                let message = format!("{} is no address of a page", quoted(url));
+                let help = "write a URL that begins with `https://`, 255 bytes at most";
+                report.error(Code::InvalidEnvironment, *span, message, help);
+            }
+        }
+        Some(Environment { name, url: url.map(|(url, _)| url) })
+    }
+
+    fn plain<'t>(&self, text: &'t Text, report: &mut Report<'_>) -> Cow<'t, str> {
+        self.fill(text, Kind::Plain, report)
+    }
+
+    /// The text as it is if it cannot be filled in, which is reported.
+    fn fill<'t>(&self, text: &'t Text, kind: Kind, report: &mut Report<'_>) -> Cow<'t, str> {
+        if !is_template(&text.value) {
+            return Cow::Borrowed(&text.value);
+        }
+        match self.templates.render(&text.value, kind, &self.context) {
+            Ok(filled) => Cow::Owned(filled),
+            Err(complaint) => {
+                report.complain(Code::InvalidTemplate, text.span, complaint);
+                Cow::Borrowed(&text.value)
+            }
+        }
+    }
+}

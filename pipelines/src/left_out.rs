@@ -1,0 +1,57 @@
+//! Jobs of a pipeline that are not in a plan, and why.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::quoted;
+use crate::matrix::{self, Combination};
+use crate::name::{JobName, PartitionName};
+
+/// A job that is not in the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The job's name in the pipeline.
+    pub name: JobName,
+    /// Where it would have run.
+    pub partition: PartitionName,
+    /// Which variant of the job it is, if it has a matrix.
+    #[serde(default, skip_serializing_if = "Combination::is_empty")]
+    pub matrix: Combination,
+    /// Why it does not.
+    pub reason: Reason,
+}
+
+/// Why a job is not in the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Reason {
+    /// Its condition does not hold.
+    Condition {
+        /// The condition.
+        when: String,
+    },
+    /// A job that it needs is left out.
+    Need {
+        /// That job.
+        job: JobName,
+    },
+}
+
+impl LeftOut {
+    /// The job's name for people, with its variant.
+    pub fn title(&self) -> String {
+        matrix::with_title(self.name.as_str(), &self.matrix)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Condition { when } => write!(f, "its condition {} does not hold", quoted(when)),
+            Reason::Need { job } => {
+                write!(f, "{}, which it needs, is left out", quoted(job.as_str()))
+            }
+        }
+    }
+}
