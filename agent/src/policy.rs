@@ -317,6 +317,7 @@ mod tests {
             port: 22,
             user: user.into(),
             host_key: String::new(),
+            more_host_keys: Vec::new(),
         }))
     }
 

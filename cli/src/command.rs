@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod audit;
 pub mod change;
+pub mod inventory;
 pub mod lint;
 pub mod locks;
 pub mod logs;

@@ -77,6 +77,9 @@ enum Command {
     Locks(command::locks::Action),
     /// Lists what operators declared or changed: agents lost, locks broken, secrets set.
     Audit,
+    /// Inventories: from Ansible and to Ansible.
+    #[command(subcommand)]
+    Inventory(command::inventory::Action),
     /// Checks pipeline and inventory files without a coordinator.
     Lint(command::lint::Options),
 }
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Coordinator(options) => daemon::coordinator(&options),
         Command::Agent(options) => daemon::agent(&options),
+        Command::Inventory(action) => command::inventory::run(&action),
         Command::Lint(options) => command::lint::run(&options, cli.output),
         command => cli.connection.client().and_then(|client| match command {
             Command::Trigger(options) => command::trigger::run(&client, &options, cli.output),
@@ -111,6 +115,7 @@ pub fn main() -> ExitCode {
             | Command::Demo(_)
             | Command::Coordinator(_)
             | Command::Agent(_)
+            | Command::Inventory(_)
             | Command::Lint(_) => Ok(Exit::Success),
         }),
     };

@@ -2,6 +2,7 @@
 //! type it.
 
 pub mod browser;
+pub mod cases;
 pub mod chance;
 pub mod clock;
 pub mod delay;

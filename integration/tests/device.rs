@@ -120,3 +120,28 @@ fn a_device_gets_secrets_over_stdin_and_never_in_arguments() {
     assert_eq!(detail["status"], "succeeded", "{log}\n{detail:#}");
     assert!(log.contains("[[masked]]\n"), "{log}");
 }
+
+#[test]
+fn variables_of_the_inventory_reach_the_device_and_any_pinned_key_may_be_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Device::start(dir.path());
+    let world = world(dir.path(), &device, &device.host_key);
+    let other = fs::read_to_string(dir.path().join("user.pub")).unwrap();
+    let inventory = format!(
+        "partition: fra\nvariables: {{ A: partition, B: partition, C: partition }}\ndevices:\n  leaf01:\n    \
+         address: 127.0.0.1\n    port: {}\n    user: root\n    host_keys: [\"{}\", \"{}\"]\n    \
+         variables: {{ B: device, C: device }}\n",
+        device.port,
+        other.trim(),
+        device.host_key
+    );
+    let pipeline = "on: { manual: {} }\npartitions: [fra]\nvariables: { A: pipeline, D: pipeline }\njobs:\n  switch:\n    \
+                    ssh: { device: leaf01 }\n    variables: { C: job }\n    run: echo \"$A $B $C $D\"\n";
+    ok(world
+        .site
+        .commit(&[("partitions/fra.yaml", &inventory), (".garrison/deploy.yaml", pipeline)]));
+    let detail = world.finished(world.trigger());
+    assert_eq!(detail["status"], "succeeded", "{detail:#}");
+    let log = world.garrison(&["logs", "1.0", "--follow"]).out;
+    assert!(log.contains("partition device job pipeline\n"), "{log}");
+}

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{Image, Job, Pipeline, Ssh, Task};
 use crate::diagnostic::{Code, Report, quoted};
-use crate::inventory::Inventory;
+use crate::inventory::{Device, Inventory};
 use crate::limits;
 use crate::name::{DeviceName, JobName, PartitionName};
 use crate::source::{Span, Spanned};
@@ -50,7 +50,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         task(pipeline, job, inventories, report);
         lost::check(job, report);
         lock(pipeline, job, report);
-        secrets::check(pipeline, job, report);
+        secrets::check(pipeline, job, inventories, report);
         texts::check(pipeline, job, &templates, report);
         resources(job, report);
     }
@@ -125,6 +125,18 @@ fn is_of_bearable_size(pipeline: &Pipeline, report: &mut Report<'_>) -> bool {
         report.error(Code::PlanTooLarge, Span::START, message, help);
     }
     count <= limits::JOBS
+}
+
+/// The device that a job runs on in a partition, as its inventory has it.
+fn device_of<'i>(
+    job: &Job,
+    partition: &PartitionName,
+    inventories: &'i Inventories,
+) -> Option<&'i Device> {
+    match &job.task.as_ref()?.value {
+        Task::Process | Task::Container(_) => None,
+        Task::Ssh(ssh) => inventories.get(partition)?.devices.get(&ssh.device.as_ref()?.value),
+    }
 }
 
 fn job_bytes(pipeline: &Pipeline, job: &Job) -> usize {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use code::Code;
 pub use excerpt::Excerpt;
-pub(crate) use excerpt::quoted;
+pub use excerpt::quoted;
 pub(crate) use report::{Complaint, Report};
 
 use crate::limits;

@@ -163,12 +163,17 @@ impl<'p> Expansion<'p> {
                 return Some(());
             }
         };
+        let inventory = self.inventories.get(partition);
         let place = scope::Place {
             partition: partition.as_str(),
+            labels: inventory.map(|inventory| &inventory.labels),
             matrix,
             device: instance.device.map(|(name, device)| (name, device.address.as_str())),
         };
-        let fill = self.fill.at(&place, self.pipeline, written, report);
+        let of_device = instance.device.map(|(_, device)| &device.variables);
+        let inherited: Vec<_> =
+            inventory.map(|it| &it.variables).into_iter().chain(of_device).collect();
+        let fill = self.fill.at(&place, self.pipeline, &inherited, written, report);
         let mut when = When::Success;
         if let (Some(condition), Some(text)) = (condition, &written.when) {
             match condition.when(fill.scope(), self.trigger.changed()) {
@@ -258,12 +263,14 @@ fn task(
         }
         WrittenTask::Ssh(ssh) => {
             let (_, device) = instance.device?;
+            let (host_key, more_host_keys) = device.host_keys.split_first()?;
             Some(Task::Ssh(Ssh {
                 device: ssh.device.as_ref()?.value.clone(),
                 address: device.address.clone(),
                 port: device.port,
                 user: ssh.user.clone().unwrap_or_else(|| device.user.clone()),
-                host_key: device.host_key.clone(),
+                host_key: host_key.clone(),
+                more_host_keys: more_host_keys.to_vec(),
             }))
         }
     }

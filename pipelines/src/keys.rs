@@ -140,27 +140,30 @@ pub(crate) const RETRY: Place =
 
 pub(crate) const INVENTORY: Place = Place {
     title: "an inventory",
-    keys: &["partition", "devices"],
-    planned: &[
-        ("agents", NOTHING_YET),
-        ("labels", NOTHING_YET),
-        ("time_zone", NOTHING_YET),
-        ("variables", NOTHING_YET),
-        ("windows", NOTHING_YET),
-    ],
+    keys: &["partition", "labels", "variables", "time_zone", "windows", "agents", "devices"],
+    planned: &[],
 };
+
+pub(crate) const WINDOW: Place =
+    Place { title: "a time of a window", keys: &["days", "from", "to"], planned: &[] };
+
+pub(crate) const INVENTORY_AGENT: Place =
+    Place { title: "an agent", keys: &["device", "labels"], planned: &[] };
 
 pub(crate) const DEVICE: Place = Place {
     title: "a device",
-    keys: &["address", "port", "user", "host_key"],
-    planned: &[
-        ("group", NOTHING_YET),
-        ("host_keys", "write the one key as `host_key` until then"),
-        ("kind", NOTHING_YET),
-        ("labels", NOTHING_YET),
-        ("role", NOTHING_YET),
-        ("variables", NOTHING_YET),
+    keys: &[
+        "address",
+        "port",
+        "user",
+        "host_key",
+        "host_keys",
+        "role",
+        "group",
+        "labels",
+        "variables",
     ],
+    planned: &[("kind", NOTHING_YET)],
 };
 
 /// Places of a pipeline file; a key that is unknown in one may belong in another.
@@ -203,7 +206,7 @@ mod tests {
 
     #[test]
     fn no_key_both_works_and_is_planned() {
-        let more = [&MANUAL, &PARTITIONS, &PROCESS, &NEED, &INVENTORY, &DEVICE];
+        let more = [&MANUAL, &PARTITIONS, &PROCESS, &NEED, &INVENTORY, &WINDOW, &DEVICE];
         for place in PIPELINE_PLACES.iter().copied().chain(more) {
             for (planned, _) in place.planned {
                 assert!(!place.keys.contains(planned), "{planned} in {}", place.title);

@@ -129,8 +129,20 @@ name!(
     LockName
 );
 name!(
-    /// The name of an agent's label.
+    /// The name of a label.
     LabelName
+);
+name!(
+    /// What a device is for, such as `leaf`.
+    RoleName
+);
+name!(
+    /// A redundancy group: devices of a partition of which one may be away.
+    GroupName
+);
+name!(
+    /// A maintenance window of a partition.
+    WindowName
 );
 
 #[cfg(test)]

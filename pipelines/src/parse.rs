@@ -20,7 +20,7 @@ use crate::source::{Span, Spanned};
 use crate::yaml::{Document, Entry, Node, Value};
 
 pub(crate) use on::on;
-use variables::variables;
+pub(crate) use variables::{check_name as variable_name, variables};
 
 /// What to write for `partitions`.
 const PARTITIONS_HELP: &str = "list the partitions' names, such as `partitions: [fra-equ01]`";

@@ -300,6 +300,32 @@ pub struct Ssh {
     pub port: u16,
     /// User to log in as.
     pub user: String,
-    /// The pinned host key in OpenSSH's form, such as `ssh-ed25519 AAAA…`.
+    /// A pinned host key in OpenSSH's form, such as `ssh-ed25519 AAAA…`.
     pub host_key: String,
+    /// Others that the device may show instead; agents of an older version know the first alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_host_keys: Vec<String>,
+}
+
+impl Ssh {
+    /// All host keys that the device may show.
+    pub fn host_keys(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.host_key).chain(&self.more_host_keys).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_host_key_is_written_as_it_was_before_there_could_be_more() {
+        let old = r#"{"device":"leaf01","address":"a","port":22,"user":"u","host_key":"k"}"#;
+        let ssh: Ssh = serde_json::from_str(old).unwrap();
+        assert_eq!(ssh.host_keys().collect::<Vec<_>>(), ["k"]);
+        assert_eq!(serde_json::to_string(&ssh).unwrap(), old);
+        let ssh = Ssh { more_host_keys: vec!["l".into()], ..ssh };
+        let again: Ssh = serde_json::from_slice(&serde_json::to_vec(&ssh).unwrap()).unwrap();
+        assert_eq!(again.host_keys().collect::<Vec<_>>(), ["k", "l"]);
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::ast::{Job, Pipeline, Task};
 use crate::input::{Inputs, Kind};
 use crate::matrix;
+use crate::name::LabelName;
 use crate::suggest;
 use crate::trigger::Trigger;
 
@@ -39,6 +40,8 @@ pub(crate) enum Value {
 /// Where an instance of a job is.
 pub(crate) struct Place<'a> {
     pub(crate) partition: &'a str,
+    /// Those of the partition's inventory.
+    pub(crate) labels: Option<&'a BTreeMap<LabelName, String>>,
     pub(crate) matrix: &'a matrix::Combination,
     /// Name and address, for a job on a device.
     pub(crate) device: Option<(&'a str, &'a str)>,
@@ -57,6 +60,7 @@ pub(crate) fn names(pipeline: &Pipeline) -> Names {
         ("branch", Type::Text),
         ("event", Type::Text),
         ("inputs", Type::Record(inputs)),
+        ("labels", Type::Texts),
         ("partition", Type::Text),
         ("pipeline", Type::Text),
         ("tag", Type::Text),
@@ -103,6 +107,9 @@ impl Place<'_> {
     /// Adds what is read at this place.
     pub(crate) fn extend(&self, scope: &mut Scope) {
         scope.insert("partition", text(self.partition));
+        let labels = self.labels.into_iter().flatten();
+        let labels = labels.map(|(name, value)| (name.to_string(), text(value)));
+        scope.insert("labels", Value::Map(labels.collect()));
         let matrix = self.matrix.iter().map(|(key, value)| (key.clone(), text(value)));
         scope.insert("matrix", Value::Map(matrix.collect()));
         if let Some((name, address)) = self.device {

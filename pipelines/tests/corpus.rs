@@ -36,6 +36,21 @@ fn invalid_pipelines_give_advice() {
 }
 
 #[test]
+fn valid_inventories_are_read() {
+    for (name, bytes) in yaml_files(&cases("inventory-valid")) {
+        let file = File { name: format!("{name}.yaml"), bytes };
+        let inventory = inventory::read(&file, &"fra-equ01".parse().unwrap())
+            .unwrap_or_else(|found| panic!("{name}:\n{found}"));
+        let json = serde_json::to_string_pretty(&inventory).unwrap();
+        let again: inventory::Inventory = serde_json::from_str(&json).unwrap();
+        assert_eq!(again, inventory, "{name}");
+        insta::with_settings!({ snapshot_path => "cases/inventory-valid", prepend_module_to_snapshot => false }, {
+            assert_snapshot!(name, json);
+        });
+    }
+}
+
+#[test]
 fn invalid_inventories_give_advice() {
     for (name, bytes) in yaml_files(&cases("inventory-invalid")) {
         let file = File { name: format!("{name}.yaml"), bytes };

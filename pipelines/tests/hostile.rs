@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use pipelines::compile::{compile, lint};
 use pipelines::diagnostic::{Code, Diagnostics};
 use pipelines::limits;
+use pipelines::load::{Need, load};
+use pipelines::source::File;
 use pipelines::trigger::Trigger;
 use support::sources;
 
@@ -145,6 +147,29 @@ fn a_plan_that_would_be_too_large_is_refused() {
      --> hostile.yaml
       = help: keep long scripts in files of the repository, or write several pipelines
     ");
+}
+
+#[test]
+fn variables_of_an_inventory_count_once_for_each_job() {
+    let value = "x".repeat(30_000);
+    let inventory = format!("partition: fra-equ01\nvariables: {{ A: {value} }}\ndevices: {{}}\n");
+    let compiled = |jobs: usize| {
+        let mut text = String::from("on: { manual: {} }\npartitions: [fra-equ01]\njobs:\n");
+        for n in 0..jobs {
+            writeln!(text, "  j{n}: {{ process: {{}}, run: date }}").unwrap();
+        }
+        let sources = load("a.yaml", |need| {
+            let text = match need {
+                Need::Pipeline(_) => &text,
+                Need::Inventory(_) => &inventory,
+            };
+            Ok(File { name: "a.yaml".into(), bytes: text.clone().into_bytes() })
+        });
+        compile(&sources, &Trigger::by_hand())
+    };
+    assert!(compiled(500).is_ok());
+    let found = compiled(600).unwrap_err();
+    assert_eq!(found.iter().map(|one| one.code).collect::<Vec<_>>(), [Code::PlanTooLarge]);
 }
 
 #[test]

@@ -52,7 +52,8 @@ fn assert_ordered(plan: &Plan) {
 }
 
 fn corpus() -> Vec<Vec<u8>> {
-    let files = ["valid", "invalid", "inventories"].map(|kind| yaml_files(&cases(kind)));
+    let kinds = ["valid", "invalid", "inventories", "inventory-valid", "inventory-invalid"];
+    let files = kinds.map(|kind| yaml_files(&cases(kind)));
     files.into_iter().flatten().map(|(_, bytes)| bytes).collect()
 }
 

@@ -51,6 +51,28 @@ async fn each_of_a_devices_host_keys_may_be_pinned_and_each_key_is_tried() {
 }
 
 #[tokio::test]
+async fn a_device_may_show_any_of_its_pinned_host_keys() {
+    let device = Device::start();
+    let (ed25519, ecdsa) = (device.public("host"), device.public("host_ecdsa"));
+    let (user, other) = (device.public("user"), device.public("other"));
+    let ssh = Ssh { host_key: user.clone(), more_host_keys: vec![other.clone()], ..device.ssh() };
+    let reason = refusal(&device, ssh, &[device.key("user")]).await;
+    let pinned = format!("{} or {}", device.fingerprint("user"), device.fingerprint("other"));
+    assert!(reason.contains(&pinned) && reason.contains(&device.fingerprint("host")), "{reason}");
+
+    // What cannot be checked here does not matter beside what can.
+    let rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAABAwAAAAEF".to_owned();
+    for pinned in [[&user, &ed25519], [&other, &ecdsa], [&user, &ecdsa], [&rsa, &ecdsa]] {
+        let host = Host::new();
+        let [first, more] = pinned.map(String::clone);
+        let ssh = Ssh { host_key: first, more_host_keys: vec![more], ..device.ssh() };
+        let attempt: Attempt = host.attempt_with(&["true"], |job| job.task = Task::Ssh(ssh));
+        let (_, verdict) = finish(spawn(&attempt, &[device.key("user")]).await).await;
+        assert_eq!(verdict.outcome, Outcome::Succeeded, "{pinned:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_is_let_in_by_the_right_key_alone() {
     let device = Device::start();
     let reason = refusal(&device, device.ssh(), &[device.key("other")]).await;

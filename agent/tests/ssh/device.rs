@@ -52,6 +52,7 @@ impl Device {
             port: self.port,
             user: User::from_uid(getuid()).unwrap().unwrap().name,
             host_key: self.public("host"),
+            more_host_keys: Vec::new(),
         }
     }
 

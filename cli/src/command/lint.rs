@@ -22,7 +22,7 @@ const FOLDER: &str = ".garrison";
 /// What to check.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Pipeline files; all of .garrison/ if left out.
+    /// Pipeline files; all of .garrison/ if left out, which need not be there beside --inventory.
     files: Vec<PathBuf>,
     /// Folder with a file PARTITION.yaml for each partition's inventory; they are checked too.
     #[arg(long)]
@@ -39,6 +39,8 @@ struct Report {
 /// Checks files; the exit status is 2 if there is an error.
 pub fn run(options: &Options, format: Format) -> Result<Exit, Failure> {
     let pipelines = match options.files.is_empty() {
+        // A repository of inventories alone.
+        true if options.inventory.is_some() && !Path::new(FOLDER).exists() => Vec::new(),
         true => yaml_files(Path::new(FOLDER)).map_err(|error| {
             Failure::usage(format!(
                 "cannot list {FOLDER}/: {error}; run this in a repository, or name the files"

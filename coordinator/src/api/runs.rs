@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use coordinator_core::actor::{Actor, Role, Scope};
-use coordinator_core::change::Change;
+use coordinator_core::change::{Change, Stored};
 use coordinator_core::event::Ask;
 use coordinator_core::{attempt, job, run};
 use futures::{Stream, stream};
@@ -142,8 +142,29 @@ pub(crate) async fn ask_cancel(api: &Api, actor: Actor, id: RunId) -> Result<(),
 /// Has the jobs of a run that did not succeed tried again.
 pub(crate) async fn ask_retry(api: &Api, actor: Actor, id: RunId) -> Result<(), Failure> {
     let stored = api.view.stored(id)?.ok_or_else(|| missing(id))?;
+    // Who may not retry at all hears that, and no more.
+    if may_edit(api, &actor, id)? {
+        still_bound(api, &stored)?;
+    }
     api.driver.ask(actor, Ask::Retry { stored: Box::new(stored) }).await?;
     Ok(())
+}
+
+/// Refuses a run whose repository may no longer deploy to one of its partitions: it was checked when
+/// the run was made, and the configuration may have changed.
+fn still_bound(api: &Api, Stored { run, plan, .. }: &Stored) -> Result<(), Failure> {
+    let may_deploy = |partition| {
+        let bound = api.config.partition(partition);
+        bound.is_some_and(|bound| bound.repositories.contains(&run.repository))
+    };
+    match plan.jobs.iter().find(|job| !may_deploy(&job.partition)) {
+        Some(job) => Err(Failure::forbidden(format!(
+            "the repository '{}' may no longer deploy to '{}': have it allowed there in the \
+             coordinator's configuration",
+            run.repository, job.partition
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Whether the actor may cancel and retry a run: that takes the right in each of its partitions.

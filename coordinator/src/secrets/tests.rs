@@ -84,6 +84,7 @@ fn run(names: &[&str], device: Option<&str>, is_open: bool) -> Vec<Change> {
                     port: 22,
                     user: "admin".into(),
                     host_key: String::new(),
+                    more_host_keys: Vec::new(),
                 });
             }
             *plan = Arc::new(Plan { jobs: vec![job], ..Plan::clone(plan) });

@@ -276,6 +276,7 @@ impl Draft {
             port: 22,
             user: "admin".into(),
             host_key: "ssh-ed25519 AAAA".into(),
+            more_host_keys: Vec::new(),
         };
         Draft(Job { task: Task::Ssh(ssh), ..self.0 })
     }

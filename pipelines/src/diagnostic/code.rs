@@ -105,6 +105,11 @@ codes! {
     WrongPartition = "P070", "An inventory is another partition's.";
     InvalidHostKey = "P071", "A host key cannot be used.";
     InvalidAddress = "P072", "An address cannot be used.";
+    HostKeyAndKeys = "P073", "A device has both `host_key` and `host_keys`.";
+    UnknownTimeZone = "P074", "A time zone does not exist.";
+    InvalidTime = "P075", "A time of day cannot be read.";
+    SenselessWindow = "P076", "A maintenance window makes no sense.";
+    TooManyLabels = "P077", "Something has too many labels.";
 
     InvalidSecretName = "P080", "The name of a secret cannot be used.";
     SecretIsVariable = "P081", "A secret has the name of a variable.";
@@ -116,6 +121,11 @@ codes! {
     MatrixTooLarge = "P087", "A matrix has too many variants.";
     UnknownTemplate = "P088", "`extends` names a template that does not exist.";
     TemplateCycle = "P089", "Templates extend each other in a circle.";
+    AnsibleUnreadable = "P110", "An Ansible inventory cannot be read.";
+    AnsibleLeftOut = "P111", "Something of an Ansible inventory is left out.";
+    AnsibleNoHostKey = "P112", "No key of an Ansible inventory's host is known.";
+    AnsibleNoDevice = "P113", "A host of an Ansible inventory cannot be a device.";
+    AnsibleRenamed = "P114", "A name of an Ansible inventory is changed.";
     InvalidEnvironment = "P120", "The name or the URL of an environment cannot be used.";
     NothingToDo = "P121", "Every job is left out.";
     ResourcesWithoutContainer = "P122", "`resources` are given for a job without a container.";

@@ -28,7 +28,7 @@ pub struct Excerpt {
 impl Excerpt {
     /// The line that `span` begins on, with `span` marked up to the line's end. What it costs does
     /// not depend on how long the line is.
-    pub(super) fn new(source: &Source, span: Span) -> Self {
+    pub fn new(source: &Source, span: Span) -> Self {
         let line = source.line(span.start.line);
         let at = span.start.byte.saturating_sub(source.line_start(span.start.line)) as usize;
         let (before, behind) = line.split_at(line.floor_char_boundary(at));
@@ -59,7 +59,7 @@ impl Excerpt {
 }
 
 /// A word of the user's between backticks, shortened, and safe to show.
-pub(crate) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let mut chars = word.chars();
     let mut shown: String = chars.by_ref().take(QUOTED).map(printable).collect();
     if chars.next().is_some() {

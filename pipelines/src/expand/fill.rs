@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::ast::{Environment as Written, Job, Pipeline, Text};
+use crate::ast::{Environment as Written, Job, Pipeline, Text, Variables};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::image;
+use crate::inventory;
 use crate::limits;
 use crate::matrix;
 use crate::plan::Environment;
@@ -31,11 +32,13 @@ impl Fill {
         Fill { templates: Templates::new(), run }
     }
 
-    /// The job's own: its variables are filled in first, and all other texts read them.
+    /// The job's own: its variables are filled in first, and all other texts read them. Those of the
+    /// inventory are `inherited`: of the partition, then of the device.
     pub(super) fn at(
         &self,
         place: &Place<'_>,
         pipeline: &Pipeline,
+        inherited: &[&inventory::Variables],
         job: &Job,
         report: &mut Report<'_>,
     ) -> Filled<'_> {
@@ -43,10 +46,11 @@ impl Fill {
         place.extend(&mut scope);
         let (templates, context) = (&self.templates, Context::new(&scope));
         let mut filled = Filled { templates, scope, context, env: BTreeMap::new() };
-        for (name, value) in pipeline.variables.iter().chain(&job.variables) {
-            let value = filled.plain(value, report).into_owned();
-            filled.env.insert(name.clone(), value);
+        filled.take(&pipeline.variables, report);
+        for variables in inherited {
+            filled.env.extend((*variables).clone());
         }
+        filled.take(&job.variables, report);
         let text = |(name, value): (&String, &String)| (name.clone(), Value::Text(value.clone()));
         let variables = filled.env.iter().map(text).collect();
         filled.scope.insert("variables", Value::Map(variables));
@@ -57,6 +61,13 @@ impl Fill {
 }
 
 impl Filled<'_> {
+    fn take(&mut self, variables: &Variables, report: &mut Report<'_>) {
+        for (name, value) in variables {
+            let value = self.plain(value, report).into_owned();
+            self.env.insert(name.clone(), value);
+        }
+    }
+
     /// What conditions read.
     pub(super) fn scope(&self) -> &Scope {
         &self.scope

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::{Device, host_key};
+use super::{Device, LABELS_HELP, host_key, variables};
 use crate::diagnostic::{Code, Report, quoted};
+use crate::fields::Fields;
 use crate::keys;
+use crate::label;
 use crate::name::DeviceName;
 use crate::user;
 use crate::yaml::{Entry, Node};
@@ -22,16 +24,30 @@ pub(super) fn device(report: &mut Report<'_>, entry: &Entry) -> Option<(DeviceNa
     let mut required = |key, help| report.required(&fields, key, &of, help);
     let written = required("address", ADDRESS_HELP);
     let login = required("user", "add `user:` with the user to log in as");
-    let pinned = required("host_key", host_key::HELP);
 
     let address = written.and_then(|entry| address(report, &entry.value));
     let user = login.and_then(|entry| user::read(report, &entry.value));
-    let host_key = pinned.and_then(|entry| pinned_key(report, &entry.value));
+    let host_keys = host_keys(report, &fields, &of);
     let port = match fields.node("port") {
         Some(node) => port(report, node),
         None => Some(DEFAULT_PORT),
     };
-    Some((name?.value, Device { address: address?, port: port?, user: user?, host_key: host_key? }))
+    let role = fields.node("role").and_then(|node| report.name(node, "the role's name"));
+    let group = fields.node("group").and_then(|node| report.name(node, "the group's name"));
+    let labels =
+        fields.node("labels").map(|node| label::read(report, node, "`labels`", LABELS_HELP));
+    let variables = fields.node("variables").map(|node| variables::read(report, node));
+    let device = Device {
+        address: address?,
+        port: port?,
+        user: user?,
+        host_keys: host_keys?,
+        role: role.map(|role| role.value),
+        group: group.map(|group| group.value),
+        labels: labels.unwrap_or_default(),
+        variables: variables.unwrap_or_default(),
+    };
+    Some((name?.value, device))
 }
 
 fn address(report: &mut Report<'_>, node: &Node) -> Option<String> {
@@ -65,8 +81,41 @@ fn port(report: &mut Report<'_>, node: &Node) -> Option<u16> {
     Some(report.scalar(node, "`port`", Code::InvalidNumber, help, read)?.value)
 }
 
-fn pinned_key(report: &mut Report<'_>, node: &Node) -> Option<String> {
-    let text = report.text(node, "`host_key`", host_key::HELP)?;
+/// The one key of `host_key`, or those of `host_keys`.
+fn host_keys(report: &mut Report<'_>, fields: &Fields<'_>, of: &str) -> Option<Vec<String>> {
+    match (fields.entry("host_key"), fields.entry("host_keys")) {
+        (Some(_), Some(more)) => {
+            let message = format!("{of} has both `host_key` and `host_keys`");
+            let help = "move the one key into the list of `host_keys`";
+            report.error(Code::HostKeyAndKeys, more.key.span, message, help);
+            None
+        }
+        (None, Some(entry)) => several_keys(report, &entry.value),
+        // It was misspelt, and that was reported.
+        (None, None) if fields.has_refused(&["host_keys"]) => None,
+        (Some(_), None) | (None, None) => {
+            let entry = report.required(fields, "host_key", of, host_key::HELP)?;
+            Some(vec![pinned_key(report, &entry.value, "`host_key`")?])
+        }
+    }
+}
+
+fn several_keys(report: &mut Report<'_>, node: &Node) -> Option<Vec<String>> {
+    let mut keys = Vec::new();
+    for item in report.list(node, "`host_keys`", host_key::LIST_HELP)? {
+        let Some(key) = pinned_key(report, item, "a key of `host_keys`") else { continue };
+        if keys.contains(&key) {
+            let message = "`host_keys` names this key twice";
+            report.error(Code::Duplicate, item.span, message, "remove one of the two");
+        } else {
+            keys.push(key);
+        }
+    }
+    Some(keys).filter(|keys| !keys.is_empty())
+}
+
+fn pinned_key(report: &mut Report<'_>, node: &Node, what: &str) -> Option<String> {
+    let text = report.text(node, what, host_key::HELP)?;
     match host_key::parse(text) {
         Ok(key) => Some(key),
         Err(error) => {

@@ -6,6 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 pub(super) const HELP: &str =
     "write the key as `ssh-keyscan` shows it behind the host, such as `ssh-ed25519 AAAA…`";
 
+pub(super) const LIST_HELP: &str =
+    "list the device's keys as `ssh-keyscan` shows them: `host_keys: [ssh-ed25519 AAAA…]`";
+
 /// Most bytes of a key's fields; an RSA key of 16,384 bits fits.
 const MAX_LEN: usize = 4096;
 
@@ -20,21 +23,29 @@ const TYPES: &[(&str, usize)] = &[
 
 /// Why a text is no host key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
+    /// Something else than two words.
     #[error("it is not a type and a key with a space between them")]
     Form,
+    /// A type that no agent knows.
     #[error("its type is none of ssh-ed25519, ecdsa-sha2-nistp256, -384, -521, ssh-rsa")]
     Type,
+    /// The key is not encoded as it should be.
     #[error("its second word is not base64")]
     Base64,
+    /// The key is not whole.
     #[error("its fields are cut off, or followed by something")]
     Fields,
+    /// The key is of another type.
     #[error("its type says {0}, but the key inside is of another type")]
     Mismatch(&'static str),
 }
 
 /// The key without its comment.
-pub(super) fn parse(text: &str) -> Result<String, Error> {
+///
+/// # Errors
+/// The text is no key of a known type.
+pub fn parse(text: &str) -> Result<String, Error> {
     let mut words = text.split_ascii_whitespace();
     let (kind, encoded) = words.next().zip(words.next()).ok_or(Error::Form)?;
     let (kind, count) = TYPES.iter().find(|(known, _)| *known == kind).ok_or(Error::Type)?;

@@ -1,7 +1,5 @@
 //! `jobs`: what each job does, and around it.
 
-use std::collections::BTreeMap;
-
 use super::matrix::matrix;
 use super::resources::resources;
 use super::{failure, lock, partitions, secrets, task, timeout, variables, yes_or_no};
@@ -11,7 +9,7 @@ use crate::glob::Glob;
 use crate::keys;
 use crate::label;
 use crate::limits;
-use crate::name::{JobName, LabelName};
+use crate::name::JobName;
 use crate::source::Spanned;
 use crate::yaml::{Entry, Node, Value};
 
@@ -75,7 +73,10 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
             .node("partitions")
             .and_then(|node| partitions(report, node, "`partitions` of a job")),
         lock: fields.node("lock").and_then(|node| lock(report, node)),
-        labels: fields.node("agent").map(|node| labels(report, node)).unwrap_or_default(),
+        labels: fields
+            .node("agent")
+            .map(|node| label::read(report, node, "`agent`", LABELS_HELP))
+            .unwrap_or_default(),
         retry: fields.entry("retry").and_then(|entry| failure::retry(report, entry)),
         on_lost: fields.node("on_lost").and_then(|node| failure::on_lost(report, node)),
         matrix: fields.entry("matrix").and_then(|entry| matrix(report, entry)),
@@ -169,18 +170,6 @@ fn environment(report: &mut Report<'_>, entry: &Entry) -> Option<Environment> {
     let name = text("name");
     report.required(&fields, "name", "`environment`", ENVIRONMENT_HELP)?;
     Some(Environment { name: name?, url })
-}
-
-fn labels(report: &mut Report<'_>, node: &Node) -> BTreeMap<LabelName, String> {
-    let entries = report.entries(node, "`agent`", LABELS_HELP).unwrap_or_default();
-    let label = |entry: &Entry| {
-        let what = format!("the label {}", quoted(&entry.key.text));
-        let name = report.name_of(&entry.key.text, entry.key.span, "the label's name");
-        let value =
-            report.scalar(&entry.value, &what, Code::InvalidLabel, LABELS_HELP, label::check);
-        Some((name?.value, value?.value))
-    };
-    entries.iter().filter_map(label).collect()
 }
 
 fn artifacts(report: &mut Report<'_>, entry: &Entry) -> Option<Artifacts> {

@@ -6,6 +6,7 @@ use crate::ast::Variables;
 use crate::diagnostic::{Code, Report, quoted};
 use crate::input;
 use crate::limits;
+use crate::matrix;
 use crate::source::Spanned;
 use crate::yaml::{Entry, Node};
 
@@ -14,11 +15,11 @@ const HELP: &str = "write `NAME: value` lines";
 const NAME_HELP: &str = "use letters, digits and `_`, begin with a letter, and not with `GARRISON_`, `INPUT_` or `MATRIX_`";
 
 /// Reads `variables` of a pipeline or a job.
-pub(super) fn variables(report: &mut Report<'_>, node: &Node) -> Variables {
+pub(crate) fn variables(report: &mut Report<'_>, node: &Node) -> Variables {
     let entries = report.entries(node, "`variables`", HELP).unwrap_or_default();
     let mut variables = BTreeMap::new();
     for Entry { key, value } in entries {
-        if let Err(reason) = name(&key.text) {
+        if let Err(reason) = check_name(&key.text) {
             let message = format!("{} cannot name a variable: {reason}", quoted(&key.text));
             report.error(Code::InvalidVariableName, key.span, message, NAME_HELP);
         }
@@ -38,7 +39,8 @@ pub(super) fn variables(report: &mut Report<'_>, node: &Node) -> Variables {
     variables
 }
 
-fn name(name: &str) -> Result<(), &'static str> {
+/// Whether a variable can have this name, or why not.
+pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         return Err("it is not made of letters, digits and `_` with no digit first");
@@ -48,6 +50,9 @@ fn name(name: &str) -> Result<(), &'static str> {
     }
     if name.starts_with(input::PREFIX) {
         return Err("names that begin with `INPUT_` are those of inputs");
+    }
+    if name.starts_with(matrix::PREFIX) {
+        return Err("names that begin with `MATRIX_` are those of a matrix");
     }
     if name.starts_with("GARRISON_") {
         return Err("names that begin with `GARRISON_` are set for each job");

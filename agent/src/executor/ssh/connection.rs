@@ -1,4 +1,4 @@
-//! A connection to a device: its host key is pinned, and the user logs in with the agent's keys.
+//! A connection to a device: its host keys are pinned, and the user logs in with the agent's keys.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,11 @@ pub(super) enum Error {
          the device was reinstalled, pin its new key in the inventory; else somebody may stand \
          between it and this host"
     )]
-    HostKey { shown: String, pinned: String },
+    HostKey {
+        shown: String,
+        /// All of them, with "or" between.
+        pinned: String,
+    },
     #[error(
         "it lets user {user} in with none of the keys {keys:?}; add one's public part to the \
          user's authorized_keys there, or name another by ssh.keys in the site's policy"
@@ -80,20 +84,20 @@ pub(super) enum Error {
     Ssh(#[from] russh::Error),
 }
 
-/// Compares what a device shows with what the inventory says.
-struct Pinned(PublicKey);
+/// Compares what a device shows with what the inventory says: any of these keys.
+struct Pinned(Vec<PublicKey>);
 
 impl client::Handler for Pinned {
     type Error = Error;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Error> {
         let shown = shown.public_key();
-        if shown.key_data() == self.0.key_data() {
+        if self.0.iter().any(|pinned| shown.key_data() == pinned.key_data()) {
             return Ok(true);
         }
-        let [shown, pinned] =
-            [&shown, &self.0].map(|key| key.fingerprint(HashAlg::Sha256).to_string());
-        Err(Error::HostKey { shown, pinned })
+        let fingerprint = |key: &PublicKey| key.fingerprint(HashAlg::Sha256).to_string();
+        let pinned: Vec<_> = self.0.iter().map(fingerprint).collect();
+        Err(Error::HostKey { shown: fingerprint(&shown), pinned: pinned.join(" or ") })
     }
 }
 
@@ -101,15 +105,9 @@ impl Connection {
     /// Connects to `device` and logs in with one of `keys`, which are paths of private keys.
     pub(super) async fn open(device: &Ssh, keys: &[PathBuf]) -> Result<Self, Error> {
         let loaded = load(keys)?;
-        let pinned = pinned(&device.host_key)?;
+        let pinned = pinned(device)?;
         let open = async {
-            let config = Arc::new(config(&pinned));
-            let address = (device.address.as_str(), device.port);
-            let handle = client::connect(config, address, Pinned(pinned)).await;
-            let mut handle = handle.map_err(|error| match error {
-                Error::Ssh(source) => Error::Unreachable(source),
-                other => other,
-            })?;
+            let mut handle = reach(device, &pinned).await?;
             for key in loaded {
                 let login = handle.authenticate_publickey(device.user.as_str(), key).await?;
                 if matches!(login, AuthResult::Success) {
@@ -183,18 +181,38 @@ fn load(paths: &[PathBuf]) -> Result<Vec<PrivateKeyWithHashAlg>, Error> {
     paths.iter().map(load).collect()
 }
 
-fn pinned(text: &str) -> Result<PublicKey, Error> {
-    match PublicKey::from_openssh(text) {
-        Ok(key) if ALGORITHMS.contains(&key.algorithm()) => Ok(key),
-        _ => Err(Error::Unsupported(text.to_owned())),
+/// The pinned keys that this build can check; one at least.
+fn pinned(device: &Ssh) -> Result<Vec<PublicKey>, Error> {
+    let keys = device.host_keys().filter_map(|text| PublicKey::from_openssh(text).ok());
+    let keys: Vec<_> = keys.filter(|key| ALGORITHMS.contains(&key.algorithm())).collect();
+    match keys.is_empty() {
+        false => Ok(keys),
+        true => Err(Error::Unsupported(device.host_key.clone())),
     }
 }
 
-fn config(pinned: &PublicKey) -> client::Config {
-    // A device with several keys is asked for the pinned one; one without it shows another, which
-    // is better told than that there is none.
-    let others = ALGORITHMS.into_iter().filter(|other| *other != pinned.algorithm());
-    let preferred = [pinned.algorithm()].into_iter().chain(others).collect();
+/// Connects to a device that shows one of the pinned keys. It shows one at a time, of the first type
+/// asked for that it has, so each type that is pinned is asked for in turn.
+async fn reach(device: &Ssh, pinned: &[PublicKey]) -> Result<Handle<Pinned>, Error> {
+    let mut refused = None;
+    let is_pinned = |algorithm: &Algorithm| pinned.iter().any(|key| key.algorithm() == *algorithm);
+    for algorithm in ALGORITHMS.into_iter().filter(is_pinned) {
+        let address = (device.address.as_str(), device.port);
+        let handler = Pinned(pinned.to_vec());
+        match client::connect(Arc::new(config(algorithm)), address, handler).await {
+            Ok(handle) => return Ok(handle),
+            Err(error @ Error::HostKey { .. }) => drop(refused.get_or_insert(error)),
+            Err(Error::Ssh(source)) => return Err(Error::Unreachable(source)),
+            Err(other) => return Err(other),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::Unsupported(device.host_key.clone())))
+}
+
+fn config(first: Algorithm) -> client::Config {
+    // One without a key of this type shows another, which is better told than that there is none.
+    let others = ALGORITHMS.into_iter().filter(|other| *other != first);
+    let preferred = [first.clone()].into_iter().chain(others).collect();
     client::Config {
         keepalive_interval: Some(KEEPALIVE),
         keepalive_max: 3,
