@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::attempt::Attempt;
+use crate::cache::Cache;
 use crate::clock;
 use crate::config::Config;
 use crate::content::Contents;
@@ -117,6 +118,7 @@ fn settings(
         partition: identity.partition.clone(),
         contents,
         log_quota: config.log_quota(),
+        cache: Cache { folder: config.state.join("cache"), bytes: config.cache_bytes.0 },
         acknowledged,
         launcher: Launcher { program, args: vec![OsString::from("runner")] },
         hello: v1::Hello {

@@ -7,6 +7,7 @@
 //! | `log` | masked output; see [`crate::spool`] |
 //! | `lock` | locked (flock) by the runner for as long as it lives |
 //! | `control` | the runner's socket |
+//! | `outputs` | what the script wrote as the job's outputs |
 //! | `script` | what a process job or a container job runs |
 //! | `runner.err` | what the runner itself wrote to stderr |
 //! | `work/` | the job's working directory |
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use agent_core::lease::BootTime;
 use pipelines::id::AttemptId;
 use pipelines::outcome::{Outcome, Verdict};
+use pipelines::output::Outputs;
 
 pub use lock::Lock;
 use state::{LeaseBase, Record, State, StateWriter};
@@ -279,8 +281,9 @@ impl Attempt {
         outcome: Outcome,
     ) -> Result<Verdict, Error> {
         let finished_us = clock::wall_us();
-        let artifacts = Vec::new();
-        self.write_verdict(lock, Verdict { outcome, started_us, finished_us, log, artifacts })
+        let (artifacts, outputs) = (Vec::new(), Outputs::new());
+        let verdict = Verdict { outcome, started_us, finished_us, log, artifacts, outputs };
+        self.write_verdict(lock, verdict)
     }
 
     /// Writes the verdict; durable when it returns, and so must be what it names.

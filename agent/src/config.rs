@@ -9,6 +9,7 @@ use pipelines::name::LabelName;
 use pipelines::quantity;
 use serde::Deserialize;
 
+use crate::cache;
 use crate::spool::Quota;
 
 /// `agent.toml`.
@@ -35,6 +36,9 @@ pub struct Config {
     /// Most output that is kept of all attempts until the coordinator has it.
     #[serde(default = "default_log_quota")]
     pub log_quota: Size,
+    /// Most bytes of what jobs keep by `cache`; what was used least recently goes first.
+    #[serde(default = "default_cache_bytes")]
+    pub cache_bytes: Size,
     /// How long a program that an upgrade brought may take until the coordinator answers it; then
     /// the one before it runs again. A duration such as `2m`.
     #[serde(default = "default_upgrade_patience")]
@@ -88,6 +92,10 @@ fn default_log_quota_attempt() -> Size {
 
 fn default_log_quota() -> Size {
     Size(Quota::default().agent)
+}
+
+fn default_cache_bytes() -> Size {
+    Size(cache::BYTES)
 }
 
 fn default_upgrade_patience() -> Time {
@@ -212,6 +220,7 @@ mod tests {
         let config = load("coordinator = 'https://[::1]:7443'").unwrap();
         assert_eq!(config.authority(), Some(("::1", 7443)));
         assert_eq!(config.capacity, 8);
+        assert_eq!(config.cache_bytes, Size(10 << 30));
     }
 
     #[test]

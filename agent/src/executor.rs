@@ -8,7 +8,7 @@ pub(crate) mod ssh;
 mod stop;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pipelines::order::Order;
@@ -49,6 +49,9 @@ pub trait Executor {
     fn run(&self, order: &Order, context: &mut Context) -> impl Future<Output = Outcome>;
 }
 
+/// Names the file for outputs to a script whose job has some.
+pub(crate) const OUTPUTS: &str = "GARRISON_OUTPUTS";
+
 /// What an executor works with.
 #[derive(Debug)]
 pub struct Context {
@@ -79,6 +82,11 @@ impl Context {
     pub fn note(&mut self, note: Note) -> Result<(), state::Error> {
         self.state.append(&Record::Noted { note })
     }
+}
+
+/// The file of an attempt into which its script writes the job's outputs.
+pub fn outputs(dir: &Path) -> PathBuf {
+    dir.join("outputs")
 }
 
 /// Carries out `order` by the means that it names.

@@ -11,6 +11,7 @@ use pipelines::id::AttemptId;
 use pipelines::name::PartitionName;
 use pipelines::order::Order;
 use pipelines::outcome::{Outcome, Verdict};
+use pipelines::output::Outputs;
 use proto::convert;
 use proto::v1::{self, agent_message};
 use tokio::sync::mpsc;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::attempt::{self, Attempt, Condition};
+use crate::cache::Cache;
 use crate::content::Contents;
 use crate::executor::docker;
 use crate::keeper::{Keeper, Start};
@@ -48,6 +50,8 @@ pub struct Settings {
     pub launcher: Launcher,
     /// How much output may be kept.
     pub log_quota: Quota,
+    /// What jobs find again.
+    pub cache: Cache,
     /// From when leases count.
     pub acknowledged: Acknowledged,
     /// The hello without its attempts.
@@ -290,6 +294,7 @@ impl Host {
             contents: self.settings.contents.clone(),
             policy: self.settings.policy.clone(),
             log_quota: self.settings.log_quota,
+            cache: self.settings.cache.clone(),
             acknowledged: self.settings.acknowledged.clone(),
             cancel,
             host: self.me.clone(),
@@ -365,6 +370,7 @@ fn not_stored(error: &attempt::Error) -> Verdict {
         finished_us: clock::wall_us(),
         log: spool::no_output(),
         artifacts: Vec::new(),
+        outputs: Outputs::new(),
     }
 }
 

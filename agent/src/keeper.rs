@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::attempt::{Attempt, Condition};
+use crate::cache::Cache;
 use crate::clock;
 use crate::content::Contents;
 use crate::executor::Reason;
@@ -64,6 +65,8 @@ pub struct Keeper {
     pub policy: Option<PathBuf>,
     /// How much output may be kept.
     pub log_quota: Quota,
+    /// What jobs find again.
+    pub cache: Cache,
     /// From when leases count.
     pub acknowledged: Acknowledged,
     /// Somebody wants the attempt ended.
@@ -249,7 +252,8 @@ impl Keeper {
             .with_ssh_keys(policy.ssh_keys())
             .with_secrets(secrets)
             .with_lease(base)
-            .with_log_quota(self.log_quota);
+            .with_log_quota(self.log_quota)
+            .with_cache(self.cache.clone());
         let begun = begun.map_or_else(|| self.launcher.begin(self.attempt.dir()), Ok);
         let begun = begun.map_err(|error| error.to_string())?;
         Ok(begun.hand_over(&self.attempt, &handover).await)

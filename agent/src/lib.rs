@@ -16,6 +16,7 @@ pub mod attempt;
 pub mod lease;
 pub mod keeper;
 pub mod content;
+pub mod cache;
 pub mod secrets;
 pub mod runner;
 pub mod executor;

@@ -51,6 +51,11 @@ impl Output {
         self.write(Stream::System, format!("{line}\n").as_bytes())
     }
 
+    /// A text that is complete in itself, masked.
+    pub(crate) fn masked(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.secrets.mask(text.as_bytes())).into_owned()
+    }
+
     /// Writes what the maskers still hold, and makes the log durable. The end is true of what could
     /// be written, also where something could not.
     pub(crate) fn close(mut self) -> (pipelines::outcome::LogEnd, io::Result<()>) {

@@ -183,11 +183,14 @@ impl Policy {
             "container.allow",
             "jobs may not run in containers on this host",
         )?;
-        self.require(
-            matches_any(&rules.images, &container.image),
-            "container.images",
-            &format!("image '{}' may not run on this host", container.image),
-        )?;
+        let services = container.services.iter().map(|service| &service.image);
+        for image in services.chain([&container.image]) {
+            self.require(
+                matches_any(&rules.images, image),
+                "container.images",
+                &format!("image '{image}' may not run on this host"),
+            )?;
+        }
         self.require(
             rules.host_network || container.network != Network::Host,
             "container.host_network",
@@ -307,7 +310,8 @@ mod tests {
 
     fn container(image: &str, network: Network) -> Order {
         let (pull, memory, millicpus) = (Pull::Always, None, None);
-        order(Task::Container(Container { image: image.into(), pull, network, memory, millicpus }))
+        let (image, services) = (image.into(), Vec::new());
+        order(Task::Container(Container { image, pull, network, memory, millicpus, services }))
     }
 
     fn ssh(user: &str, device: &str) -> Order {
@@ -359,6 +363,12 @@ mod tests {
         assert_eq!(rule(&policy, &order(Task::Process)), Some("process.repositories"));
         assert_eq!(rule(&policy, &container("alpine:3.20", Network::None)), None);
         assert_eq!(rule(&policy, &container("alpine", Network::None)), Some("container.images"));
+        let mut with_service = container("alpine:3.20", Network::None);
+        if let Task::Container(container) = &mut with_service.job.task {
+            let service = r#"{ "name": "db", "image": "postgres:15" }"#;
+            container.services = vec![serde_json::from_str(service).unwrap()];
+        }
+        assert_eq!(rule(&policy, &with_service), Some("container.images"));
         assert_eq!(rule(&policy, &ssh("deploy", "leaf01")), None);
         assert_eq!(rule(&policy, &ssh("root", "leaf01")), Some("ssh.users"));
         assert_eq!(rule(&policy, &ssh("deploy", "spine01")), Some("ssh.devices"));

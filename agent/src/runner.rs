@@ -6,6 +6,8 @@
 //! end.
 
 mod artifacts;
+mod cache;
+mod outputs;
 pub mod bury;
 pub mod control;
 pub mod handle;
@@ -22,6 +24,7 @@ use agent_core::lease::BootTime;
 use futures::FutureExt;
 use pipelines::order::{self, Order};
 use pipelines::outcome::{Artifact, LogEnd, Outcome, Progress, Verdict};
+use pipelines::output::Outputs;
 use pipelines::plan::Task;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -29,6 +32,7 @@ use tokio::task::JoinSet;
 
 use crate::attempt::state::{self, Record, StateWriter};
 use crate::attempt::{self, Attempt, Lock};
+use crate::cache::Cache;
 use crate::executor::{self, Context, Reason, Stopper, TimeLimit, docker};
 use crate::mask::{self, Secrets};
 use crate::output::Output;
@@ -102,6 +106,14 @@ struct Runner {
     started_us: Option<u64>,
 }
 
+/// How an attempt ended, and what it leaves.
+struct Ended {
+    outcome: Outcome,
+    log: LogEnd,
+    artifact: Option<Artifact>,
+    outputs: Outputs,
+}
+
 /// Runs the attempt in `dir` with the handover that stdin holds.
 pub fn main(dir: &Path) -> ExitCode {
     main_with(dir, Options::default())
@@ -164,18 +176,19 @@ impl Runner {
     }
 
     async fn run(mut self, handover: &Handover) -> Exit {
-        let (outcome, log, artifacts) = match self.prepare(handover) {
-            Ok((order, context)) => self.carry_out(&order, context).await,
-            Err(error) => (error.outcome(), spool::no_output(), None),
+        let ended = match self.prepare(handover) {
+            Ok((order, context)) => self.carry_out(&order, context, handover.cache.as_ref()).await,
+            Err(error) => Ended::badly(error.outcome(), spool::no_output()),
         };
         let verdict = Verdict {
-            outcome,
+            outcome: ended.outcome,
             started_us: self.started_us,
             finished_us: clock::wall_us(),
-            log,
-            artifacts: artifacts.into_iter().collect(),
+            log: ended.log,
+            artifacts: ended.artifact.into_iter().collect(),
+            outputs: ended.outputs,
         };
-        match self.attempt.write_verdict(&self.lock, verdict) {
+        match self.write(verdict) {
             Ok(verdict) => {
                 self.progress.send_replace(Progress::Finished(Box::new(verdict)));
                 control::farewell(&mut self.server).await;
@@ -203,6 +216,7 @@ impl Runner {
         let output = Output::new(log, masked, self.length.clone());
         let (stopper, stop) = Stopper::new();
         let control = control::Server::bind(self.attempt.dir())?;
+        outputs::prepare(self.attempt.dir(), &order.job.outputs)?;
         self.watch_signals(&stopper)?;
         lease.base()?;
         self.start(&mut state)?;
@@ -226,6 +240,19 @@ impl Runner {
             state,
         };
         Ok((order, context))
+    }
+
+    /// Writes the verdict; without its outputs, if there is no room for them.
+    fn write(&self, verdict: Verdict) -> Result<Verdict, attempt::Error> {
+        match self.attempt.write_verdict(&self.lock, verdict.clone()) {
+            Err(error) if !verdict.outputs.is_empty() => {
+                let reason = format!("the job succeeded, but its outputs were not kept: {error}");
+                let outcome = Outcome::InfraError { reason };
+                let verdict = Verdict { outcome, outputs: Outputs::new(), ..verdict };
+                self.attempt.write_verdict(&self.lock, verdict)
+            }
+            written => written,
+        }
     }
 
     fn start(&mut self, state: &mut StateWriter) -> Result<(), Unready> {
@@ -252,27 +279,55 @@ impl Runner {
         Ok(())
     }
 
-    async fn carry_out(
-        &self,
-        order: &Order,
-        mut context: Context,
-    ) -> (Outcome, LogEnd, Option<Artifact>) {
+    async fn carry_out(&self, order: &Order, mut context: Context, cache: Option<&Cache>) -> Ended {
+        let restored = cache::restore(&self.attempt, order, cache, &mut context.output).await;
+        let missing = match restored {
+            Ok(missing) => missing,
+            Err(error) => {
+                let (log, _) = context.output.close();
+                return Ended::badly(unwritable(&error), log);
+            }
+        };
+        if order.job.cache.is_some() {
+            context.limit.restart();
+        }
         let run = AssertUnwindSafe(executor::run(order, &mut context)).catch_unwind();
         let outcome = match run.await {
             Ok(outcome) => outcome,
             Err(_) => after_panic(order, &context).await,
         };
-        let (outcome, artifacts) = match outcome {
+        let (outcome, outputs) = match outcome {
+            Outcome::Succeeded => {
+                outputs::take(&context.dir, &order.job.outputs, &mut context.output)
+            }
+            other => (other, Outputs::new()),
+        };
+        let (outcome, artifact) = match outcome {
             Outcome::Succeeded => {
                 artifacts::pack(&self.attempt, &order.job.artifacts, &mut context.output).await
             }
             other => (other, None),
         };
+        let said = match outcome {
+            Outcome::Succeeded => cache::store(&self.attempt, missing, &mut context.output).await,
+            _ => Ok(()),
+        };
         let (log, closed) = context.output.close();
-        match closed {
-            Ok(()) => (outcome, log, artifacts),
-            Err(error) => (incomplete(outcome, &error), log, artifacts),
+        let outcome = match said.and(closed) {
+            Ok(()) => outcome,
+            Err(error) => incomplete(outcome, &error),
+        };
+        match outcome {
+            Outcome::Succeeded => Ended { outcome, log, artifact, outputs },
+            other => Ended { artifact, ..Ended::badly(other, log) },
         }
+    }
+}
+
+impl Ended {
+    /// An end that leaves nothing.
+    fn badly(outcome: Outcome, log: LogEnd) -> Self {
+        Self { outcome, log, artifact: None, outputs: Outputs::new() }
     }
 }
 
@@ -325,6 +380,16 @@ fn incomplete(outcome: Outcome, error: &io::Error) -> Outcome {
             ),
         },
         other => other,
+    }
+}
+
+/// Of a job that was not started for that.
+fn unwritable(error: &io::Error) -> Outcome {
+    Outcome::InfraError {
+        reason: format!(
+            "the job's log cannot be written: {error}; nothing was started, see the disk of the \
+             agent's state"
+        ),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Site {
     /// What an agent's process is started by; empty for none.
     within: Vec<String>,
     more: String,
+    /// Other names of its repository.
+    names: Vec<String>,
 }
 
 /// Where the coordinator listens; kept over its restarts.
@@ -75,6 +77,7 @@ impl Site {
             address: "127.0.0.1".to_owned(),
             within: Vec::new(),
             more: String::new(),
+            names: Vec::new(),
         };
         fs::create_dir_all(site.repository())?;
         site.git(&["init", "--quiet", "--initial-branch=main"])?;
@@ -253,6 +256,11 @@ impl Site {
         self.more = tables.to_owned();
     }
 
+    /// A coordinator that is started from now on knows its repository by this name too.
+    pub fn name_repository(&mut self, name: &str) {
+        self.names.push(name.to_owned());
+    }
+
     /// What is started from now on is this program.
     pub fn set_program(&mut self, program: &Path) {
         self.program = program.to_owned();
@@ -330,9 +338,14 @@ impl Site {
             self.secret_file(),
             forge::REPOSITORY,
         ));
+        for name in &self.names {
+            let url = self.repository();
+            text.push_str(&format!("\n[[repositories]]\nname = \"{name}\"\nurl = {url:?}\n"));
+        }
+        let names = [&[REPOSITORY.to_owned()], &self.names[..]].concat();
         for partition in &self.partitions {
             text.push_str(&format!(
-                "\n[[partitions]]\nname = \"{partition}\"\nrepositories = [\"{REPOSITORY}\"]\n\
+                "\n[[partitions]]\nname = \"{partition}\"\nrepositories = {names:?}\n\
                  inventory = {{ repository = \"{REPOSITORY}\", \
                  file = \"partitions/{partition}.yaml\" }}\n"
             ));

@@ -154,6 +154,7 @@ mod tests {
             finished_us: 2,
             log: LogEnd { length: 0, sha256: String::new() },
             artifacts: vec![artifact],
+            outputs: Default::default(),
         }))
     }
 

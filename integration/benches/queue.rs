@@ -14,6 +14,7 @@ use coordinator_core::trigger::{Cause, TriggerId};
 use pipelines::id::AttemptId;
 use pipelines::input::Inputs;
 use pipelines::outcome::{LogEnd, Outcome, Progress, Verdict};
+use pipelines::output::Outputs;
 use pipelines::plan::{Job, Plan, Task};
 use uuid::Uuid;
 
@@ -128,6 +129,7 @@ impl World {
             finished_us: 1,
             log: LogEnd { length: 0, sha256: String::new() },
             artifacts: Vec::new(),
+            outputs: Outputs::new(),
         };
         self.happens(&Event::AttemptReported {
             agent: self.agent.clone(),

@@ -72,6 +72,7 @@ fn finished(id: u64, plan: &Arc<Plan>) -> [Change; 3] {
         attempts: 1,
         tried: 1,
         artifacts: Vec::new(),
+        outputs: Default::default(),
         state: job::State::Finished { outcome: Outcome::Succeeded },
     };
     [Change::Plan(RunId(id), Arc::clone(plan)), Change::Run(run), Change::Job(job)]

@@ -8,7 +8,7 @@ use crate::glob::Glob;
 use crate::input::Input;
 use crate::matrix::Matrix;
 use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
-use crate::plan::{Network, Pull, Retry, Secret};
+use crate::plan::{Network, Pull, Retry, Secret, Service};
 use crate::source::{Span, Spanned};
 
 /// Environment variables by name; a value may be a template.
@@ -66,6 +66,9 @@ pub(crate) struct Job {
     pub(crate) secrets: Vec<Spanned<Secret>>,
     pub(crate) timeout_s: Option<u32>,
     pub(crate) artifacts: Option<Artifacts>,
+    pub(crate) outputs: Option<Outputs>,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) services: Option<Services>,
     /// Where it runs, when that is not everywhere.
     pub(crate) partitions: Option<Vec<Spanned<PartitionName>>>,
     pub(crate) lock: Option<Spanned<LockName>>,
@@ -147,6 +150,30 @@ pub(crate) struct Artifacts {
     /// Where the key stands.
     pub(crate) span: Span,
     pub(crate) paths: Vec<Glob>,
+}
+
+/// What a job leaves as texts.
+pub(crate) struct Outputs {
+    /// Where the key stands.
+    pub(crate) span: Span,
+    pub(crate) names: Vec<Spanned<String>>,
+}
+
+/// What a job finds again.
+pub(crate) struct Cache {
+    /// Where the key stands.
+    pub(crate) span: Span,
+    pub(crate) key: Text,
+    pub(crate) paths: Vec<Glob>,
+}
+
+/// What runs beside a job.
+pub(crate) struct Services {
+    /// Where the key stands.
+    pub(crate) span: Span,
+    /// How many there are, those too that cannot be read.
+    pub(crate) count: usize,
+    pub(crate) services: Vec<Service>,
 }
 
 impl Pipeline {

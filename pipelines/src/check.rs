@@ -2,6 +2,8 @@
 
 mod cycle;
 mod lost;
+mod outputs;
+mod place;
 mod secrets;
 mod texts;
 
@@ -12,6 +14,7 @@ use crate::diagnostic::{Code, Report, quoted};
 use crate::inventory::{Device, Inventory};
 use crate::limits;
 use crate::name::{DeviceName, JobName, PartitionName};
+use crate::plan::Service;
 use crate::source::{Span, Spanned};
 use crate::suggest;
 use crate::template::Templates;
@@ -44,11 +47,14 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
     };
     distinct(&pipeline.partitions, "`partitions`", report);
     let templates = Templates::new();
+    let outputs = outputs::of(pipeline);
     for job in &pipeline.jobs {
         partitions(job, &names, report);
         needs(job, &names, report);
         task(pipeline, job, inventories, report);
         lost::check(job, report);
+        outputs::check(&outputs, job, report);
+        place::check(job, report);
         lock(pipeline, job, report);
         secrets::check(pipeline, job, inventories, report);
         texts::check(pipeline, job, &templates, report);
@@ -146,7 +152,27 @@ fn job_bytes(pipeline: &Pipeline, job: &Job) -> usize {
     let artifacts = job.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
     let artifacts = artifacts.map(|glob| glob.as_str().len());
     let secrets = job.secrets.iter().map(|secret| secret.value.name.as_str().len());
-    JOB_BYTES + variables.chain(run).chain(secrets).chain(artifacts).sum::<usize>()
+    let outputs = job.outputs.iter().flat_map(|outputs| &outputs.names);
+    let outputs = outputs.map(|name| name.value.len());
+    let cache = job.cache.iter().flat_map(|cache| &cache.paths).map(|glob| glob.as_str().len());
+    let services = job.services.iter().flat_map(|services| &services.services);
+    let services = services.map(service_bytes);
+    JOB_BYTES
+        + variables
+            .chain(run)
+            .chain(secrets)
+            .chain(artifacts)
+            .chain(outputs)
+            .chain(cache)
+            .chain(services)
+            .sum::<usize>()
+}
+
+fn service_bytes(service: &Service) -> usize {
+    let env = service.env.iter().map(|(name, value)| name.len() + value.len());
+    let command = service.command.iter().map(String::len);
+    let health = service.health.iter().map(|health| health.run.len());
+    JOB_BYTES + env.chain(command).chain(health).sum::<usize>()
 }
 
 fn partitions(job: &Job, names: &Names<'_>, report: &mut Report<'_>) {

@@ -5,8 +5,8 @@ mod fill;
 use std::collections::BTreeMap;
 
 use crate::ast::{
-    Container as WrittenContainer, Image, Job as Written, OnLost as WrittenOnLost, Pipeline,
-    Task as WrittenTask,
+    Cache as WrittenCache, Container as WrittenContainer, Image, Job as Written,
+    OnLost as WrittenOnLost, Pipeline, Task as WrittenTask,
 };
 use crate::check::Inventories;
 use crate::compile::Explained;
@@ -19,7 +19,7 @@ use crate::left_out::{LeftOut, Reason};
 use crate::limits;
 use crate::matrix::Combination;
 use crate::name::{JobName, PartitionName};
-use crate::plan::{Container, Job, Network, OnLost, Plan, Pull, Ssh, Task, When};
+use crate::plan::{Cache, Container, Job, Network, OnLost, Plan, Pull, Ssh, Task, When};
 use crate::scope;
 use crate::source::{Span, Spanned};
 use crate::trigger::Trigger;
@@ -186,6 +186,7 @@ impl<'p> Expansion<'p> {
             }
         }
         let task = task(self.pipeline, instance, &fill, report)?;
+        let outputs = written.outputs.iter().flat_map(|outputs| &outputs.names);
         let artifacts = written.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
         let retry = written.retry.as_ref().or(self.pipeline.defaults.retry.as_ref());
         let timeout_s = written.timeout_s.or(self.pipeline.defaults.timeout_s);
@@ -198,6 +199,8 @@ impl<'p> Expansion<'p> {
             when,
             task,
             run: written.run.iter().map(|line| fill.command(line, report)).collect(),
+            cache: written.cache.as_ref().map(|written| cache(written, &fill, report)),
+            outputs: outputs.map(|name| name.value.clone()).collect(),
             environment: fill.environment(written.environment.as_ref(), report),
             env: fill.into_env(),
             secrets: written.secrets.iter().map(|secret| secret.value.clone()).collect(),
@@ -239,6 +242,11 @@ impl<'p> Expansion<'p> {
         report.error(Code::PlanTooLarge, Span::START, message, help);
         None
     }
+}
+
+fn cache(written: &WrittenCache, fill: &fill::Filled<'_>, report: &mut Report<'_>) -> Cache {
+    let paths = written.paths.iter().map(|glob| glob.as_str().to_owned()).collect();
+    Cache { key: fill.cache_key(&written.key, report), paths }
 }
 
 fn on_lost(written: &Written) -> Option<OnLost> {
@@ -288,6 +296,7 @@ fn container(
         Image::Named(image) => image,
         Image::Unusable => return None,
     };
+    let services = instance.written.services.iter().flat_map(|services| &services.services);
     let resources = instance.written.resources.as_ref().map(|resources| &resources.value);
     Some(Container {
         image: fill.image(image, report),
@@ -295,5 +304,6 @@ fn container(
         network: written.network.unwrap_or(Network::Bridge),
         memory: resources.and_then(|resources| resources.memory),
         millicpus: resources.and_then(|resources| resources.millicpus),
+        services: services.cloned().collect(),
     })
 }

@@ -87,6 +87,9 @@ pub(crate) const JOB: Place = Place {
         "resources",
         "environment",
         "artifacts",
+        "outputs",
+        "cache",
+        "services",
         "partitions",
         "agent",
         "lock",
@@ -95,17 +98,14 @@ pub(crate) const JOB: Place = Place {
         "lost_after",
     ],
     planned: &[
-        ("cache", NOTHING_YET),
         ("concurrency", NOTHING_YET),
         ("devices", "write one job for each device until then"),
         ("gate", "split the pipeline and start the second part by hand until then"),
         ("inventory", NOTHING_YET),
-        ("outputs", "leave a file and use `artifacts` until then"),
         ("pipeline", NOTHING_YET),
         ("reboot", NOTHING_YET),
         ("render", NOTHING_YET),
         ("rollout", NOTHING_YET),
-        ("services", NOTHING_YET),
     ],
 };
 
@@ -131,6 +131,17 @@ pub(crate) const NEED: Place =
 
 pub(crate) const ARTIFACTS: Place =
     Place { title: "`artifacts`", keys: &["paths"], planned: &[("expire", NOTHING_YET)] };
+
+pub(crate) const CACHE: Place = Place { title: "`cache`", keys: &["key", "paths"], planned: &[] };
+
+pub(crate) const SERVICE: Place = Place {
+    title: "a service",
+    keys: &["image", "command", "variables", "health", "resources"],
+    planned: &[],
+};
+
+pub(crate) const HEALTH: Place =
+    Place { title: "`health`", keys: &["run", "interval", "timeout"], planned: &[] };
 
 pub(crate) const SECRET: Place =
     Place { title: "an entry of `secrets`", keys: &["name", "as"], planned: &[] };
@@ -178,6 +189,9 @@ const PIPELINE_PLACES: &[&Place] = &[
     &CONTAINER,
     &SSH,
     &ARTIFACTS,
+    &CACHE,
+    &SERVICE,
+    &HEALTH,
     &SECRET,
     &RETRY,
     &RESOURCES,

@@ -21,6 +21,7 @@ pub mod matrix;
 pub mod name;
 pub mod order;
 pub mod outcome;
+pub mod output;
 pub mod plan;
 pub mod quantity;
 pub mod secret;

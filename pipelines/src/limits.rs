@@ -72,6 +72,21 @@ pub const RENDERED_BYTES: usize = 64 << 10;
 /// Longest name and URL of an environment, in bytes.
 pub const ENVIRONMENT_BYTES: usize = 255;
 
+/// Most outputs of a job.
+pub const OUTPUTS: usize = 20;
+
+/// Longest value of an output, in bytes.
+pub const OUTPUT_BYTES: usize = 4 << 10;
+
+/// Most bytes of all values of a job's outputs together.
+pub const OUTPUTS_BYTES: usize = 32 << 10;
+
+/// Longest key of a cache, in bytes.
+pub const CACHE_KEY_BYTES: usize = 200;
+
+/// Most services of a job.
+pub const SERVICES: usize = 10;
+
 /// Longest glob pattern, in bytes.
 pub const GLOB_BYTES: usize = 1024;
 

@@ -125,6 +125,10 @@ name!(
     TokenName
 );
 name!(
+    /// A service of a job, and the host name by which the job reaches it.
+    ServiceName
+);
+name!(
     /// The name of a lock, within a partition.
     LockName
 );

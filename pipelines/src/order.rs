@@ -4,13 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::AttemptId;
 use crate::name::{PartitionName, PipelineName, RepositoryName};
-use crate::plan::Job;
+use crate::plan::{Job, Task};
 
 /// The highest version of [`Order`] that this build knows; an agent refuses a higher one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 4;
 
 /// The version of orders whose job has secrets: an agent that does not know them must not start it.
 const WITH_SECRETS: u32 = 2;
+
+/// The version of orders whose job has outputs: an agent that does not know them would not report any.
+const WITH_OUTPUTS: u32 = 3;
+
+/// The version of orders whose job has services: an agent that does not know them would not start any.
+const WITH_SERVICES: u32 = 4;
 
 /// The version of all others.
 const PLAIN: u32 = 1;
@@ -60,7 +66,15 @@ pub enum Error {
 impl Order {
     /// The lowest version that tells an agent all that it must know of `job`.
     pub fn version_of(job: &Job) -> u32 {
-        if job.secrets.is_empty() { PLAIN } else { WITH_SECRETS }
+        let has_services =
+            matches!(&job.task, Task::Container(container) if !container.services.is_empty());
+        let needed = [
+            (!job.secrets.is_empty(), WITH_SECRETS),
+            (!job.outputs.is_empty(), WITH_OUTPUTS),
+            (has_services, WITH_SERVICES),
+        ];
+        let versions = needed.iter().filter(|(needs, _)| *needs).map(|(_, version)| *version);
+        versions.max().unwrap_or(PLAIN)
     }
 
     /// The bytes that travel.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::output::Outputs;
+
 /// How one attempt ended. The kinds stay apart because what to do next differs for each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -47,13 +49,15 @@ pub enum Outcome {
 }
 
 /// How a program ended that did not succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// Its exit status, never 0.
     Code(i32),
     /// The number of the signal that ended it.
     Signal(i32),
+    /// With 0, but its outputs are not what they should be; in words.
+    Outputs(String),
 }
 
 /// What an attempt leaves behind when it ends; durable on the agent before anybody hears of it.
@@ -70,6 +74,9 @@ pub struct Verdict {
     /// What the job left: one archive of all that its patterns match; none if nothing does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
+    /// The texts that a successful job left, by name.
+    #[serde(default, skip_serializing_if = "Outputs::is_empty")]
+    pub outputs: Outputs,
 }
 
 /// The final length and checksum of a log.
@@ -153,6 +160,7 @@ impl fmt::Display for Exit {
         match self {
             Exit::Code(code) => write!(f, "exit status {code}"),
             Exit::Signal(signal) => write!(f, "ended by signal {signal}"),
+            Exit::Outputs(problem) => f.write_str(problem),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! From the YAML tree to a pipeline. What cannot be read is reported and left out.
 
+mod cache;
 mod failure;
 mod inputs;
 mod job;
 mod matrix;
 mod on;
+mod outputs;
 mod resources;
 mod secrets;
+mod services;
 mod task;
 mod variables;
 
@@ -19,6 +22,7 @@ use crate::quantity;
 use crate::source::{Span, Spanned};
 use crate::yaml::{Document, Entry, Node, Value};
 
+pub(crate) use cache::check_key as check_cache_key;
 pub(crate) use on::on;
 pub(crate) use variables::{check_name as variable_name, variables};
 

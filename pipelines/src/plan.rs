@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 
 use crate::input::Inputs;
 use crate::matrix::{self, Combination};
-use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
+use crate::name::{
+    DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName, ServiceName,
+};
 use crate::secret::SecretName;
 
 /// What a run will do. Serialised as JSON it is the same, byte for byte, for the same input.
@@ -78,6 +80,12 @@ pub struct Job {
     /// What it deploys to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
+    /// Names of the outputs that its script must write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// Files that it finds again on the same agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// Held by the job from its first attempt until it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockName>,
@@ -90,6 +98,15 @@ pub struct Job {
     /// What is done when its agent is away for long.
     #[serde(default, skip_serializing_if = "OnLost::is_wait")]
     pub on_lost: OnLost,
+}
+
+/// Files that an agent keeps for the jobs of a repository that name the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// What they are kept under; 1 to 200 bytes without control characters.
+    pub key: String,
+    /// Glob patterns of files, relative to the job's working directory.
+    pub paths: Vec<String>,
 }
 
 /// A secret that a job gets.
@@ -136,6 +153,8 @@ impl Job {
             timeout_s: 60,
             artifacts: Vec::new(),
             environment: None,
+            outputs: Vec::new(),
+            cache: None,
             lock: None,
             labels: BTreeMap::new(),
             retry: None,
@@ -263,6 +282,44 @@ pub struct Container {
     /// CPU limit in thousandths of a core; none for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub millicpus: Option<u32>,
+    /// Containers that run beside it, in the order in which they are started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
+}
+
+/// A container that runs beside a job's and shares its network. Its image is pulled when the job's is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name, and the host name by which the job reaches it.
+    pub name: ServiceName,
+    /// Image reference, with tag or digest.
+    pub image: String,
+    /// Arguments instead of the image's own; none for those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Its environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// When it can be used; none for as soon as it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// Memory limit in bytes; none for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// CPU limit in thousandths of a core; none for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub millicpus: Option<u32>,
+}
+
+/// How a service says that it can be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// A shell line that succeeds then, run inside of its container.
+    pub run: String,
+    /// Pause between two tries, in seconds.
+    pub interval_s: u32,
+    /// How long it may take from its start, in seconds.
+    pub timeout_s: u32,
 }
 
 /// When an image is pulled.

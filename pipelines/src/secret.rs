@@ -18,8 +18,9 @@ pub const LONGEST: usize = 64 << 10;
 /// Most bytes of all values of one job: masking takes some 2,000 times their length in memory.
 pub const LONGEST_TOGETHER: usize = 128 << 10;
 
-/// What each job has in its environment anyway: what garrison says of it, and its run's inputs.
-const RESERVED: [&str; 2] = ["GARRISON_", "INPUT_"];
+/// What each job has in its environment anyway: what garrison says of it, its run's inputs, and the
+/// outputs of jobs that it needs.
+const RESERVED: [&str; 3] = ["GARRISON_", "INPUT_", "OUTPUT_"];
 
 /// The name of a secret, which is that of a variable too, such as `VAULT_PASSWORD`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ pub enum NameError {
     #[error("has more than {NAME_LEN} characters")]
     TooLong,
     /// One of the variables that every job gets.
-    #[error("begins with '{}' or '{}', as the variables do that every job has", RESERVED[0], RESERVED[1])]
+    #[error("begins with one of {}, as the variables do that jobs have anyway", RESERVED.join(", "))]
     Reserved,
 }
 
@@ -186,6 +187,7 @@ mod tests {
         assert_eq!("A".repeat(65).parse::<SecretName>(), Err(NameError::TooLong));
         assert_eq!("GARRISON_RUN".parse::<SecretName>(), Err(NameError::Reserved));
         assert_eq!("INPUT_OS".parse::<SecretName>(), Err(NameError::Reserved));
+        assert_eq!("OUTPUT_A_B".parse::<SecretName>(), Err(NameError::Reserved));
     }
 
     #[test]

@@ -23,6 +23,7 @@ fn verdict(outcome: Outcome) -> Verdict {
         finished_us: 2,
         log: LogEnd { length: 0, sha256: String::new() },
         artifacts: vec![],
+        outputs: Default::default(),
     }
 }
 

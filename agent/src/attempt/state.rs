@@ -251,8 +251,14 @@ mod tests {
 
     fn finished(outcome: Outcome) -> Record {
         let log = LogEnd { length: 0, sha256: String::new() };
-        let verdict =
-            Verdict { outcome, started_us: None, finished_us: 9, log, artifacts: Vec::new() };
+        let verdict = Verdict {
+            outcome,
+            started_us: None,
+            finished_us: 9,
+            log,
+            artifacts: vec![],
+            outputs: Default::default(),
+        };
         Record::Finished { verdict }
     }
 

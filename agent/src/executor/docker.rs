@@ -13,6 +13,7 @@ pub mod image;
 mod left;
 mod pull;
 mod running;
+mod services;
 
 use pipelines::order::Order;
 use pipelines::outcome::{Exit, Outcome};
@@ -24,6 +25,7 @@ use super::{Context, Executor, Reason};
 use crate::processes::Owned;
 use engine::Engine;
 use running::{Ending, Error, Running};
+use services::Services;
 
 pub use engine::{Address, Error as EngineError};
 pub use left::{end, reap, reap_regularly};
@@ -65,12 +67,19 @@ impl Executor for Docker {
                 Err(error) => return infra(error),
             },
         };
-        let mut running = match Running::create(engine, order, container, context).await {
+        let mut services = Services::new(engine.clone());
+        if let Err(error) = services.start(order, container, context).await {
+            return self.unserved(error, context).await;
+        }
+        let joined = services.network(container);
+        let created = Running::create(engine, order, container, &joined, context).await;
+        let mut running = match created {
             Ok(running) => running,
             Err(error) => return self.not_created(error, context).await,
         };
-        let ending = running.see_through(context).await;
+        let ending = running.see_through(&mut services, context).await;
         let removed = running.remove(context.mark).await;
+        let removed = services.remove(context.mark).await.and(removed);
         let interrupted = running.was_interrupted();
         // An engine that dies while it starts a container forgets that it runs.
         let forgotten = match interrupted {
@@ -98,6 +107,30 @@ impl Docker {
         let engine = Engine::connect(&self.address).await?;
         pull::provide(&engine, container, output).await?;
         Ok(engine)
+    }
+
+    /// Nothing of the job ran, but its services may.
+    async fn unserved(&self, error: services::Error, context: &Context) -> Outcome {
+        let ended = end(&self.address, context.mark, &[], running::REMOVE_PATIENCE).await;
+        let ended = match ended {
+            // An engine that dies while it starts a container forgets that it runs.
+            Ok(_) => Owned::marked(context.mark)
+                .end(running::REMOVE_PATIENCE)
+                .await
+                .map_err(|left| left.to_string()),
+            Err(left) => Err(left.to_string()),
+        };
+        match (error, ended) {
+            (services::Error::Stopped(reason), Ok(_)) => reason.outcome(),
+            (services::Error::Stopped(reason), Err(left)) => Outcome::CancelUnconfirmed {
+                reason: format!("{reason}, but the services could not be ended: {left}"),
+            },
+            (error, Ok(_)) => infra(error),
+            (error, Err(left)) => Outcome::Lost {
+                reason: format!("{error}; the services could not be ended: {left}"),
+                may_run: true,
+            },
+        }
     }
 
     /// Nothing ran, but a container may be there all the same.
@@ -134,7 +167,12 @@ fn outcome(
     interrupted: bool,
     context: &mut Context,
 ) -> Outcome {
-    let gone = matches!(ending, Ok(Ending::Exited(_) | Ending::Stopped { ended: true, .. }));
+    let gone = matches!(
+        ending,
+        Ok(Ending::Exited(_)
+            | Ending::Stopped { ended: true, .. }
+            | Ending::Unserved { ended: true, .. })
+    );
     if let (true, Err(left)) = (gone, &removed) {
         say_left(context, left);
     }
@@ -145,6 +183,12 @@ fn outcome(
              containers outlive it, and run the job again"
         )),
         (Ok(Ending::Exited(code)), _) => exited(exit_of(code), context.stop.now()),
+        (Ok(Ending::Unserved { died, ended: true }), _)
+        | (Ok(Ending::Unserved { died, .. }), Ok(())) => infra(died),
+        (Ok(Ending::Unserved { died, ended: false }), Err(left)) => Outcome::Lost {
+            reason: format!("{died}; the container could not be ended: {left}"),
+            may_run: true,
+        },
         (Ok(Ending::Stopped { reason, ended: true }), _)
         | (Ok(Ending::Stopped { reason, .. }), Ok(())) => reason.outcome(),
         (Ok(Ending::Stopped { reason, ended: false }), Err(left)) => unconfirmed(reason, &left),

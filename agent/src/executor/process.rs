@@ -26,7 +26,7 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 
 use super::secrets::ForProcess;
-use super::{Context, Executor, Reason, environment, script};
+use super::{Context, Executor, OUTPUTS, Reason, environment, outputs, script};
 use crate::attempt::state::{self, Note};
 use crate::output::Output;
 use crate::processes::{self, Owned};
@@ -152,7 +152,7 @@ impl Running {
 
     async fn follow(&mut self, context: &mut Context) -> Result<Ending, Error> {
         loop {
-            if let Some(exit) = self.exit {
+            if let Some(exit) = self.exit.clone() {
                 return Ok(Ending::Exited(exit));
             }
             tokio::select! {
@@ -292,6 +292,9 @@ fn command(script: &Path, order: &Order, context: &Context) -> Command {
         .envs(environment(order, context.mark))
         .process_group(0)
         .stdin(Stdio::null());
+    if !order.job.outputs.is_empty() {
+        command.env(OUTPUTS, outputs(&context.dir));
+    }
     command
 }
 
@@ -338,7 +341,7 @@ mod tests {
     fn only_success_outweighs_a_request_to_stop() {
         let failed = Err(Exit::Code(1));
         assert_eq!(exited(Ok(()), Some(Reason::Cancel)), Outcome::Succeeded);
-        assert_eq!(exited(failed, Some(Reason::Cancel)), Outcome::Cancelled);
+        assert_eq!(exited(failed.clone(), Some(Reason::Cancel)), Outcome::Cancelled);
         assert_eq!(exited(failed, None), Outcome::Failed { exit: Exit::Code(1) });
     }
 }

@@ -185,7 +185,7 @@ impl Running<'_> {
             if let Some(error) = self.session.unwritten.take() {
                 return Ending::Unwritten(error);
             }
-            if let Some(exit) = self.session.exit {
+            if let Some(exit) = self.session.exit.clone() {
                 return Ending::Exited(exit);
             }
             if self.session.is_closed {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use agent_core::lease::BootTime;
 use serde::{Deserialize, Serialize};
 
+use crate::cache::Cache;
 use crate::secrets::Given;
 use crate::spool::Quota;
 
@@ -32,6 +33,9 @@ pub struct Handover {
     /// How much output may be kept; the usual if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_quota: Option<Quota>,
+    /// What the host keeps for jobs; none if the agent is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// The job's secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Given>,
@@ -61,6 +65,7 @@ impl Handover {
             ssh_keys: Vec::new(),
             lease_base_us: None,
             log_quota: None,
+            cache: None,
             secrets: Vec::new(),
         }
     }
@@ -93,6 +98,12 @@ impl Handover {
     #[must_use]
     pub fn with_log_quota(self, quota: Quota) -> Self {
         Self { log_quota: Some(quota), ..self }
+    }
+
+    /// The same with a cache.
+    #[must_use]
+    pub fn with_cache(self, cache: Cache) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {

@@ -197,6 +197,7 @@ impl<'a> Docker<'a> {
                 network: Network::None,
                 memory: None,
                 millicpus: None,
+                services: Vec::new(),
             };
             change(job, &mut container);
             job.task = Task::Container(container);

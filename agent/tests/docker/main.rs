@@ -9,4 +9,5 @@ mod engine;
 mod host;
 mod jobs;
 mod limits;
+mod services;
 mod survival;

@@ -17,7 +17,7 @@ use crate::host::*;
 /// A job that runs until its file `go` is there.
 const UNTIL_GO: [&str; 2] = ["echo ready", "while [ ! -e go ]; do sleep 0.05; done"];
 
-async fn kill_runner(handle: &mut Handle) {
+pub(crate) async fn kill_runner(handle: &mut Handle) {
     signal(runners(handle.attempt())[0], Signal::SIGKILL);
     while !matches!(next(handle).await, Event::Died) {}
     assert_eq!(handle.attempt().condition().unwrap(), Condition::Dead);

@@ -55,6 +55,10 @@ impl Agent {
             contents,
             launcher,
             log_quota: ::agent::spool::Quota::default(),
+            cache: ::agent::cache::Cache {
+                folder: on.root().join("../cache"),
+                bytes: ::agent::cache::BYTES,
+            },
             acknowledged,
             hello: v1::Hello::default(),
         };

@@ -66,6 +66,14 @@ pub fn text(detail: &RunDetail) -> String {
     if detail.jobs.iter().any(|job| job.detail.is_some()) {
         text.push('\n');
     }
+    for job in &detail.jobs {
+        for (name, value) in &job.outputs {
+            let _ = write!(text, "\n{} {} output {name}: {value}", job.id, job.name);
+        }
+    }
+    if detail.jobs.iter().any(|job| !job.outputs.is_empty()) {
+        text.push('\n');
+    }
     text
 }
 

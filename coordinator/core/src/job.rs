@@ -2,6 +2,7 @@
 
 use pipelines::id::JobId;
 use pipelines::outcome::{Artifact, Outcome};
+use pipelines::output::Outputs;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
@@ -19,6 +20,9 @@ pub struct Job {
     /// What its successful attempt left for jobs that need it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
+    /// The texts that it left for them, by name.
+    #[serde(default, skip_serializing_if = "Outputs::is_empty")]
+    pub outputs: Outputs,
     /// Where it is.
     pub state: State,
 }

@@ -274,6 +274,7 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
         needs: spec.needs.iter().map(|need| job.id.run.job(*need)).collect(),
         status: job.state.kind().to_owned(),
         detail,
+        outputs: job.outputs,
         attempts,
     })
 }

@@ -12,6 +12,7 @@ use pipelines::name::{
     AgentName, LabelName, LockName, PartitionName, PipelineName, RepositoryName, TokenName,
 };
 use pipelines::outcome::Outcome;
+use pipelines::output::Outputs;
 use pipelines::plan::Environment;
 use pipelines::secret::{SecretName, Value};
 use serde::{Deserialize, Serialize};
@@ -146,6 +147,9 @@ pub struct Job {
     /// The status in words, where there is more to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The texts that it left for jobs that need it.
+    #[serde(default, skip_serializing_if = "Outputs::is_empty")]
+    pub outputs: Outputs,
     /// Its attempts, the oldest first.
     pub attempts: Vec<Attempt>,
 }

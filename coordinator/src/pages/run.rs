@@ -67,6 +67,7 @@ struct Job {
     needs: String,
     status: Status,
     detail: Option<String>,
+    outputs: Vec<(String, String)>,
     agent: String,
     took: Option<Took>,
     /// The newest first.
@@ -224,6 +225,7 @@ fn job(names: &BTreeMap<JobId, String>, job: types::Job) -> Job {
         needs: needs.join(", "),
         status,
         detail,
+        outputs: job.outputs.into_iter().collect(),
         agent: latest.map(|attempt| attempt.agent.to_string()).unwrap_or_default(),
         took: took.filter(|_| latest.is_some_and(is_timed)),
         attempts: job.attempts.iter().rev().map(attempt).collect(),

@@ -124,7 +124,14 @@ mod tests {
     }
 
     fn job(index: u32, state: State) -> Job {
-        Job { id: RunId(7).job(index), attempts: 1, tried: 1, artifacts: vec![], state }
+        Job {
+            id: RunId(7).job(index),
+            attempts: 1,
+            tried: 1,
+            artifacts: vec![],
+            outputs: Default::default(),
+            state,
+        }
     }
 
     #[test]

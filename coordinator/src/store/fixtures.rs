@@ -18,6 +18,7 @@ use pipelines::id::RunId;
 use pipelines::input::Inputs;
 use pipelines::name::PartitionName;
 use pipelines::outcome::{LogEnd, Outcome, Verdict};
+use pipelines::output::Outputs;
 use pipelines::plan::{self, Plan, Task};
 use uuid::Uuid;
 
@@ -96,6 +97,7 @@ pub(crate) fn whole_run(id: u64, partition: &str, is_active: bool) -> Vec<Change
         finished_us: 3,
         log: LogEnd { length: 0, sha256: String::new() },
         artifacts: Vec::new(),
+        outputs: Outputs::new(),
     };
     let (run_state, job_state, attempt_state) = if is_active {
         let running = attempt::State::Running { started_us: 2 };
@@ -122,6 +124,7 @@ pub(crate) fn whole_run(id: u64, partition: &str, is_active: bool) -> Vec<Change
             tried: 1,
             state: job_state,
             artifacts: Vec::new(),
+            outputs: Outputs::new(),
         }),
         Change::Attempt(attempt),
     ]

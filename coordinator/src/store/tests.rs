@@ -11,6 +11,7 @@ use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::{self, TriggerId};
 use coordinator_core::{job, run};
 use pipelines::id::RunId;
+use pipelines::output::Outputs;
 
 use super::fixtures::{self, DAY, one_of_each, partition, whole_run};
 use super::view::Filter;
@@ -409,7 +410,16 @@ fn the_latest_record_in_a_batch_wins() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, _) = open(directory.path());
     let id = RunId(1).job(0);
-    let job = |state| Change::Job(Job { id, attempts: 0, tried: 0, state, artifacts: Vec::new() });
+    let job = |state| {
+        Change::Job(Job {
+            id,
+            attempts: 0,
+            tried: 0,
+            state,
+            artifacts: Vec::new(),
+            outputs: Outputs::new(),
+        })
+    };
     let skipped = job::State::Skipped { need: 0 };
     let changes = [job(job::State::Waiting), job(job::State::Queued), job(skipped.clone())];
     store.commit(Wall(1), &[], &changes).unwrap();

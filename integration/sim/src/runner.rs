@@ -4,6 +4,7 @@
 use agent_core::lease::{BootTime, Lease};
 use pipelines::id::AttemptId;
 use pipelines::outcome::{Outcome, Verdict};
+use pipelines::output::Outputs;
 
 use crate::host::{Program, Record};
 use crate::logs::log_end;
@@ -216,7 +217,14 @@ impl World {
     ) -> Verdict {
         let log = self.hosts[h].dir(attempt).map_or_else(|| log_end(&[]), |dir| dir.close_log());
         let finished_us = self.host_wall(h);
-        Verdict { outcome, started_us, finished_us, log, artifacts: Vec::new() }
+        Verdict {
+            outcome,
+            started_us,
+            finished_us,
+            log,
+            artifacts: Vec::new(),
+            outputs: Outputs::new(),
+        }
     }
 
     /// Writes a verdict into an attempt's directory, where it may be read from now on.

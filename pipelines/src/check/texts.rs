@@ -57,5 +57,6 @@ fn others<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p 
         Some(Task::Process | Task::Ssh(_)) | None => None,
     };
     let environment = job.environment.iter().flat_map(|it| [Some(&it.name), it.url.as_ref()]);
-    job.run.iter().chain(image).chain(environment.flatten())
+    let cache = job.cache.iter().map(|cache| &cache.key);
+    job.run.iter().chain(image).chain(environment.flatten()).chain(cache)
 }

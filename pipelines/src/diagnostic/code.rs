@@ -121,6 +121,14 @@ codes! {
     MatrixTooLarge = "P087", "A matrix has too many variants.";
     UnknownTemplate = "P088", "`extends` names a template that does not exist.";
     TemplateCycle = "P089", "Templates extend each other in a circle.";
+    OutputsOnDevice = "P090", "A job on a device has outputs.";
+    TooManyOutputs = "P091", "A job has too many outputs.";
+    OutputsCollide = "P092", "Outputs of two needed jobs would be one variable.";
+    CacheOnDevice = "P093", "A job on a device has a cache.";
+    InvalidCacheKey = "P094", "The key of a cache cannot be used.";
+    ServicesWithoutContainer = "P095", "A job that runs in no container has services.";
+    TooManyServices = "P096", "A job has too many services.";
+    OutputsOfVariants = "P097", "A job with a matrix has outputs.";
     AnsibleUnreadable = "P110", "An Ansible inventory cannot be read.";
     AnsibleLeftOut = "P111", "Something of an Ansible inventory is left out.";
     AnsibleNoHostKey = "P112", "No key of an Ansible inventory's host is known.";

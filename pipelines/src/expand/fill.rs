@@ -9,6 +9,7 @@ use crate::image;
 use crate::inventory;
 use crate::limits;
 use crate::matrix;
+use crate::parse;
 use crate::plan::Environment;
 use crate::scope::{Place, Scope, Value};
 use crate::template::{Context, Kind, Templates, is_template};
@@ -123,6 +124,13 @@ impl Filled<'_> {
             }
         }
         Some(Environment { name, url: url.map(|(url, _)| url) })
+    }
+
+    /// The key of a cache.
+    pub(super) fn cache_key(&self, text: &Text, report: &mut Report<'_>) -> String {
+        let key = self.plain(text, report).into_owned();
+        parse::check_cache_key(report, &key, text.span);
+        key
     }
 
     fn plain<'t>(&self, text: &'t Text, report: &mut Report<'_>) -> Cow<'t, str> {

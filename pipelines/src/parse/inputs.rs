@@ -14,7 +14,8 @@ use crate::yaml::{Entry, Node};
 const INPUTS_HELP: &str = "write a mapping from each input's name to what may be given, such as \
                            `check: { type: bool, default: false }`";
 
-const NAME_HELP: &str = "begin with a-z, and use a-z, 0-9 and `_`; at most 40 characters";
+pub(super) const NAME_HELP: &str =
+    "begin with a-z, and use a-z, 0-9 and `_`; at most 40 characters";
 
 const TYPE_HELP: &str = "write one of `text`, `int`, `bool`, `choice`";
 
@@ -82,7 +83,8 @@ fn input(report: &mut Report<'_>, entry: &Entry) -> Option<Input> {
     Some(Input { name: Spanned::new(key.text.clone(), key.span), kind, default: default.flatten() })
 }
 
-fn name(text: &str) -> Result<(), &'static str> {
+/// Whether a text can name an input or an output.
+pub(super) fn name(text: &str) -> Result<(), &'static str> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if text.len() > LONGEST_NAME {
         return Err("it is too long");

@@ -2,7 +2,10 @@
 
 use super::matrix::matrix;
 use super::resources::resources;
-use super::{failure, lock, partitions, secrets, task, timeout, variables, yes_or_no};
+use super::{
+    cache, failure, lock, outputs, partitions, secrets, services, task, timeout, variables,
+    yes_or_no,
+};
 use crate::ast::{Artifacts, Environment, Job, Need, Text};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::glob::Glob;
@@ -69,6 +72,9 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
             .unwrap_or_default(),
         timeout_s: fields.node("timeout").and_then(|node| timeout(report, node)),
         artifacts: fields.entry("artifacts").and_then(|entry| artifacts(report, entry)),
+        cache: fields.entry("cache").and_then(|entry| cache::cache(report, entry)),
+        services: fields.entry("services").and_then(|entry| services::services(report, entry)),
+        outputs: fields.entry("outputs").map(|entry| outputs::outputs(report, entry)),
         partitions: fields
             .node("partitions")
             .and_then(|node| partitions(report, node, "`partitions` of a job")),
@@ -178,11 +184,11 @@ fn artifacts(report: &mut Report<'_>, entry: &Entry) -> Option<Artifacts> {
     let fields = report.fields(&entry.value, span, &keys::ARTIFACTS)?;
     let paths = &report.required(&fields, "paths", "`artifacts`", ARTIFACTS_HELP)?.value;
     let items = report.list(paths, "`paths`", ARTIFACTS_HELP)?;
-    let paths = items.iter().filter_map(|item| path(report, item)).collect();
+    let paths = items.iter().filter_map(|item| path(report, item, "a path of artifacts")).collect();
     Some(Artifacts { span, paths })
 }
 
-fn path(report: &mut Report<'_>, node: &Node) -> Option<Glob> {
-    let (what, code) = ("a path of artifacts", Code::InvalidGlob);
-    Some(report.scalar(node, what, code, GLOB_HELP, str::parse)?.value)
+/// Reads a pattern of files; `what` it is called in messages.
+pub(super) fn path(report: &mut Report<'_>, node: &Node, what: &str) -> Option<Glob> {
+    Some(report.scalar(node, what, Code::InvalidGlob, GLOB_HELP, str::parse)?.value)
 }

@@ -7,12 +7,13 @@ use crate::diagnostic::{Code, Report, quoted};
 use crate::input;
 use crate::limits;
 use crate::matrix;
+use crate::output;
 use crate::source::Spanned;
 use crate::yaml::{Entry, Node};
 
 const HELP: &str = "write `NAME: value` lines";
 
-const NAME_HELP: &str = "use letters, digits and `_`, begin with a letter, and not with `GARRISON_`, `INPUT_` or `MATRIX_`";
+const NAME_HELP: &str = "use letters, digits and `_`, begin with a letter, and not with `GARRISON_`, `INPUT_`, `MATRIX_` or `OUTPUT_`";
 
 /// Reads `variables` of a pipeline or a job.
 pub(crate) fn variables(report: &mut Report<'_>, node: &Node) -> Variables {
@@ -53,6 +54,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
     }
     if name.starts_with(matrix::PREFIX) {
         return Err("names that begin with `MATRIX_` are those of a matrix");
+    }
+    if name.starts_with(output::PREFIX) {
+        return Err("names that begin with `OUTPUT_` are those of needed jobs' outputs");
     }
     if name.starts_with("GARRISON_") {
         return Err("names that begin with `GARRISON_` are set for each job");

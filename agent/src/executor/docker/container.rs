@@ -1,4 +1,4 @@
-//! What a job's container is made of.
+//! What a job's container is made of, and those of its services.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,11 +8,12 @@ use bollard::models::{
     RestartPolicy, RestartPolicyNameEnum,
 };
 use pipelines::order::Order;
-use pipelines::plan::{Container, Network};
+use pipelines::plan::{Container, Network, Service};
 
 use super::{AGENT_LABEL, ATTEMPT_LABEL, MARK_LABEL, left};
 use crate::executor::secrets::{FILES, ForContainer, MOUNTED};
-use crate::executor::{Context, environment};
+use crate::executor::{Context, OUTPUTS, environment, outputs};
+use crate::processes::MARK;
 
 /// Where the job's working directory is in the container.
 const WORK: &str = "/work";
@@ -20,12 +21,35 @@ const WORK: &str = "/work";
 /// Where its script is.
 const SCRIPT: &str = "/run/garrison/script";
 
+/// Where the script writes the job's outputs.
+const OUTPUTS_FILE: &str = "/run/garrison/outputs";
+
 /// Makes the init process pass SIGTERM on to the script's whole process group, not to the shell
 /// alone, which would sit it out behind the program that it waits for.
 const TERM_TO_GROUP: &str = "TINI_KILL_PROCESS_GROUP=1";
 
 /// Room for a container's files with secrets, in bytes; they are fewer and shorter.
 const FILES_SIZE: i64 = 8 << 20;
+
+/// How a container gets its network.
+pub(super) struct Joined {
+    mode: String,
+    /// Names that stand for the host itself.
+    hosts: Vec<String>,
+}
+
+impl Joined {
+    /// A network of its own, or the host's, in which these are reached by their names.
+    pub(super) fn own(network: Network, services: &[Service]) -> Self {
+        let host = |service: &Service| format!("{}:127.0.0.1", service.name);
+        Self { mode: mode(network).into(), hosts: services.iter().map(host).collect() }
+    }
+
+    /// That of another container, with the names that are known there.
+    pub(super) fn of(owner: &str) -> Self {
+        Self { mode: format!("container:{owner}"), hosts: Vec::new() }
+    }
+}
 
 /// A container's name: for people, who see it in `docker ps`.
 pub(super) fn name(order: &Order, context: &Context) -> String {
@@ -38,12 +62,16 @@ pub(super) fn name(order: &Order, context: &Context) -> String {
 pub(super) fn body(
     order: &Order,
     container: &Container,
+    joined: &Joined,
     script: &Path,
     secrets: Option<&ForContainer>,
     context: &Context,
 ) -> ContainerCreateBody {
-    let env = environment(order, context.mark).into_iter();
-    let env = env.map(|(name, value)| format!("{name}={value}"));
+    let mut env = environment(order, context.mark);
+    if !order.job.outputs.is_empty() {
+        env.insert(OUTPUTS.into(), OUTPUTS_FILE.into());
+    }
+    let env = env.into_iter().map(|(name, value)| format!("{name}={value}"));
     ContainerCreateBody {
         image: Some(container.image.clone()),
         entrypoint: Some(["/bin/sh", "-e", SCRIPT].map(Into::into).to_vec()),
@@ -56,29 +84,66 @@ pub(super) fn body(
         attach_stdin: Some(false),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        host_config: Some(host_config(container, script, secrets, context)),
+        host_config: Some(HostConfig {
+            init: Some(true),
+            mounts: Some(mounts(order, script, secrets, context)),
+            ..limited(joined, container.memory, container.millicpus)
+        }),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(
-    container: &Container,
+/// The container of a service, which sees nothing of the job but its network.
+pub(super) fn service_body(
+    order: &Order,
+    service: &Service,
+    joined: &Joined,
+    context: &Context,
+) -> ContainerCreateBody {
+    let mark = (MARK.to_owned(), context.mark.to_string());
+    let env = service.env.clone().into_iter().chain([mark]);
+    ContainerCreateBody {
+        image: Some(service.image.clone()),
+        cmd: (!service.command.is_empty()).then(|| service.command.clone()),
+        env: Some(env.map(|(name, value)| format!("{name}={value}")).collect()),
+        labels: Some(labels(order, context)),
+        tty: Some(false),
+        open_stdin: Some(false),
+        attach_stdin: Some(false),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        host_config: Some(limited(joined, service.memory, service.millicpus)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// What the script of the job's container sees of the host.
+fn mounts(
+    order: &Order,
     script: &Path,
     secrets: Option<&ForContainer>,
     context: &Context,
-) -> HostConfig {
-    let memory = container.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+) -> Vec<Mount> {
     let mut mounts = vec![mount(&context.workspace, WORK, false), mount(script, SCRIPT, true)];
+    if !order.job.outputs.is_empty() {
+        mounts.push(mount(&outputs(&context.dir), OUTPUTS_FILE, false));
+    }
     if let Some(secrets) = secrets {
         mounts.extend([mount(&secrets.folder, MOUNTED, true), files()]);
     }
+    mounts
+}
+
+/// What holds for all containers: no rights beside their limits, and no log of the engine's.
+fn limited(joined: &Joined, memory: Option<u64>, millicpus: Option<u32>) -> HostConfig {
+    let memory = memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
     HostConfig {
-        network_mode: Some(network(container.network).into()),
+        network_mode: Some(joined.mode.clone()),
+        extra_hosts: (!joined.hosts.is_empty()).then(|| joined.hosts.clone()),
         memory,
         // The same, so that the limit is not doubled by swap.
         memory_swap: memory,
-        nano_cpus: container.millicpus.map(|millicpus| i64::from(millicpus) * 1_000_000),
-        init: Some(true),
+        nano_cpus: millicpus.map(|millicpus| i64::from(millicpus) * 1_000_000),
         privileged: Some(false),
         auto_remove: Some(false),
         restart_policy: Some(RestartPolicy {
@@ -86,7 +151,6 @@ fn host_config(
             maximum_retry_count: None,
         }),
         log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
-        mounts: Some(mounts),
         ..HostConfig::default()
     }
 }
@@ -100,7 +164,7 @@ fn labels(order: &Order, context: &Context) -> HashMap<String, String> {
     ])
 }
 
-fn network(network: Network) -> &'static str {
+fn mode(network: Network) -> &'static str {
     match network {
         Network::Bridge => "bridge",
         Network::Host => "host",

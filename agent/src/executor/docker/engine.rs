@@ -9,6 +9,7 @@ use std::fmt;
 use std::pin::Pin;
 
 use bollard::container::LogOutput;
+use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::{ContainerCreateBody, ContainerState, ContainerStateStatusEnum as Status};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
@@ -188,6 +189,27 @@ impl Engine {
         let found = self.docker.inspect_container(id, None).await;
         let state = found.map_err(|error| self.error(error))?.state;
         state.and_then(standing).ok_or_else(|| Error::Answer(format!("{id} has no state")))
+    }
+
+    /// Runs a shell line inside of container `id`, and gives its exit status.
+    pub(super) async fn run_inside(&self, id: &str, line: &str) -> Result<i64, Error> {
+        let command = CreateExecOptions {
+            cmd: Some(vec!["/bin/sh", "-c", line]),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..CreateExecOptions::default()
+        };
+        let created = self.docker.create_exec(id, command).await;
+        let run = created.map_err(|error| self.error(error))?.id;
+        let started = self.docker.start_exec(&run, None).await;
+        if let StartExecResults::Attached { mut output, .. } =
+            started.map_err(|error| self.error(error))?
+        {
+            // Its end is that of the command.
+            while let Some(Ok(_)) = output.next().await {}
+        }
+        let ended = self.docker.inspect_exec(&run).await.map_err(|error| self.error(error))?;
+        ended.exit_code.ok_or_else(|| Error::Answer("a command has no exit status".into()))
     }
 
     pub(super) async fn kill(&self, id: &str, signal: &str) -> Result<(), Error> {

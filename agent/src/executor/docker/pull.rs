@@ -28,20 +28,33 @@ pub(super) enum Error {
     Output(std::io::Error),
 }
 
-/// Pulls the image of `container` if its policy wants that; what happens is told to `output`.
+/// Pulls the images of `container` and its services if its policy wants that; what happens is told to
+/// `output`.
 pub(super) async fn provide(
     engine: &Engine,
     container: &Container,
     output: &mut Output,
 ) -> Result<(), Error> {
-    let image = &container.image;
-    match container.pull {
+    let services = container.services.iter().map(|service| &service.image);
+    for image in services.chain([&container.image]) {
+        provide_one(engine, image, container.pull, output).await?;
+    }
+    Ok(())
+}
+
+async fn provide_one(
+    engine: &Engine,
+    image: &str,
+    policy: Pull,
+    output: &mut Output,
+) -> Result<(), Error> {
+    match policy {
         Pull::Always => pull(engine, image, output).await,
         Pull::IfMissing if engine.has_image(image).await? => Ok(()),
         Pull::IfMissing => pull(engine, image, output).await,
         Pull::Never if engine.has_image(image).await? => Ok(()),
         Pull::Never => {
-            Err(Error::Missing { image: image.clone(), address: engine.address().clone() })
+            Err(Error::Missing { image: image.to_owned(), address: engine.address().clone() })
         }
     }
 }

@@ -12,8 +12,10 @@ use tokio::select;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
+use super::container::{self, Joined};
 use super::engine::{self, Engine, Frames};
-use super::{container, left};
+use super::left;
+use super::services::{Died, End, Services};
 use crate::attempt::state::{self, Note};
 use crate::executor::secrets::ForContainer;
 use crate::executor::{Context, Reason, script};
@@ -53,8 +55,17 @@ pub(super) struct Running {
 pub(super) enum Ending {
     /// It ended by itself, with this exit status.
     Exited(i64),
+    /// A service ended before it, so it was ended; whether its end was seen.
+    Unserved { died: Died, ended: bool },
     /// It was to be ended; whether its end was seen.
     Stopped { reason: Reason, ended: bool },
+}
+
+/// What the job's container was followed to.
+enum Seen {
+    Exit(i64),
+    Stop(Reason),
+    Death(End),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +102,7 @@ impl Running {
         engine: Engine,
         order: &Order,
         container: &Container,
+        joined: &Joined,
         context: &mut Context,
     ) -> Result<Self, Error> {
         let secrets = ForContainer::make(&context.secrets, context.mark)?;
@@ -100,7 +112,7 @@ impl Running {
             engine,
             id: String::new(),
             name: container::name(order, context),
-            body: container::body(order, container, &script, secrets.as_ref(), context),
+            body: container::body(order, container, joined, &script, secrets.as_ref(), context),
             frames: None,
             start_unknown: false,
             away: false,
@@ -119,7 +131,11 @@ impl Running {
     }
 
     /// Starts the container and follows it until it ended, by itself or because it had to.
-    pub(super) async fn see_through(&mut self, context: &mut Context) -> Result<Ending, Error> {
+    pub(super) async fn see_through(
+        &mut self,
+        services: &mut Services,
+        context: &mut Context,
+    ) -> Result<Ending, Error> {
         self.attach().await?;
         if let Some(reason) = context.stop.now() {
             return Ok(Ending::Stopped { reason, ended: true });
@@ -132,9 +148,22 @@ impl Running {
             started => started?,
         }
         let Context { output, stop, .. } = context;
-        let ending = select! {
-            code = self.follow(output) => Ending::Exited(code?),
-            reason = stop.requested() => self.stop(reason, context).await?,
+        let seen = select! {
+            code = self.follow(output) => Seen::Exit(code?),
+            reason = stop.requested() => Seen::Stop(reason),
+            died = services.next_end() => Seen::Death(died),
+        };
+        let ending = match seen {
+            Seen::Exit(code) => Ending::Exited(code),
+            Seen::Stop(reason) => {
+                let ended = self.stop(&reason.to_string(), context).await?;
+                Ending::Stopped { reason, ended }
+            }
+            Seen::Death(end) => {
+                let died = services.tell(end, &mut context.output).map_err(Error::Output)?;
+                let ended = self.stop(&died.in_short(), context).await?;
+                Ending::Unserved { died, ended }
+            }
         };
         self.drain(&mut context.output).await?;
         if let Ending::Exited(code) = ending {
@@ -193,23 +222,23 @@ impl Running {
         self.body.image.clone().unwrap_or_default()
     }
 
-    /// Asks the container to end, and ends it by force when its grace is over.
-    async fn stop(&mut self, reason: Reason, context: &mut Context) -> Result<Ending, Error> {
+    /// Asks the container to end, and ends it by force when its grace is over; whether that was seen.
+    async fn stop(&mut self, reason: &str, context: &mut Context) -> Result<bool, Error> {
         let output = &mut context.output;
         say(output, &format!("{reason}: ending the job"))?;
         // What does not hear this is ended by force later.
         let _ = self.engine.kill(&self.id, "SIGTERM").await;
         if let Ok(code) = timeout(context.grace, self.follow(output)).await {
-            return code.map(|_| Ending::Stopped { reason, ended: true });
+            return code.map(|_| true);
         }
         let deadline = Instant::now() + KILL_PATIENCE;
         while Instant::now() < deadline {
             let _ = self.engine.kill(&self.id, "SIGKILL").await;
             if let Ok(code) = timeout(KILL_AGAIN, self.follow(output)).await {
-                return code.map(|_| Ending::Stopped { reason, ended: true });
+                return code.map(|_| true);
             }
         }
-        Ok(Ending::Stopped { reason, ended: false })
+        Ok(false)
     }
 }
 

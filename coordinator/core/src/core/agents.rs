@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use pipelines::id::AttemptId;
 use pipelines::limits;
 use pipelines::outcome::{Outcome, Progress, Verdict};
+use pipelines::output::{self, Outputs};
 use pipelines::plan::{OnLost, RetryOn};
 
 use crate::agent::{About, Agent, AgentKey, Link, SessionId};
@@ -162,7 +163,10 @@ impl Core {
     }
 
     fn finished(&mut self, attempt: Attempt, verdict: &Verdict) {
-        let state = attempt::State::Finished { at: self.now, verdict: verdict.clone() };
+        let declared = self.state.spec(attempt.id.job).map_or(&[][..], |spec| &spec.outputs);
+        let outputs = output::declared(&verdict.outputs, declared);
+        let verdict = Verdict { outputs, ..verdict.clone() };
+        let state = attempt::State::Finished { at: self.now, verdict };
         self.close_attempt(attempt, state);
     }
 
@@ -177,9 +181,11 @@ impl Core {
         self.dirty.insert(attempt.agent.partition.clone());
         let id = attempt.id;
         let outcome = attempt.outcome().cloned();
-        let artifacts = match &attempt.state {
-            attempt::State::Finished { verdict, .. } => verdict.artifacts.clone(),
-            _ => Vec::new(),
+        let (artifacts, outputs) = match &attempt.state {
+            attempt::State::Finished { verdict, .. } => {
+                (verdict.artifacts.clone(), verdict.outputs.clone())
+            }
+            _ => (Vec::new(), Outputs::new()),
         };
         self.put(Change::Attempt(attempt));
         let (Some(job), Some(outcome)) = (self.state.job(id.job).cloned(), outcome) else { return };
@@ -195,7 +201,7 @@ impl Core {
             Some(_) => self.queue(job),
             None => {
                 let state = job::State::Finished { outcome };
-                self.put(Change::Job(Job { state, artifacts, ..job }));
+                self.put(Change::Job(Job { state, artifacts, outputs, ..job }));
                 self.job_ended(id.job);
             }
         }

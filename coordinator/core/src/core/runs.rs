@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::output::Outputs;
 use pipelines::plan::{Plan, When};
 
 use crate::actor::{Actor, Role};
@@ -66,6 +67,7 @@ impl Core {
                     attempts: 0,
                     tried: 0,
                     artifacts: Vec::new(),
+                    outputs: Outputs::new(),
                     state: job::State::Waiting,
                 }));
             }

@@ -238,7 +238,13 @@ impl World {
         let (key, host) = self.hosts.iter_mut().find(|(_, host)| host.session == Some(session))?;
         let key = key.clone();
         let text = match &message {
-            ToAgent::Order(order) => format!("order {} ({})", order.attempt, order.job.name),
+            ToAgent::Order(order) => {
+                let read = |(name, value): (&String, &String)| {
+                    name.starts_with("OUTPUT_").then(|| format!(" {name}={value}"))
+                };
+                let outputs: String = order.job.env.iter().filter_map(read).collect();
+                format!("order {} ({}){outputs}", order.attempt, order.job.name)
+            }
             other => format!("{other:?}"),
         };
         if host.deaf {
@@ -524,6 +530,18 @@ impl World {
         self.happens(&Event::AttemptReported { agent, session, attempt, progress });
     }
 
+    /// The agent's first accepted attempt succeeds and leaves these.
+    pub(super) fn leave(&mut self, agent: &str, outputs: &[(&str, &str)]) {
+        self.start(agent);
+        let running = |it: &Progress| matches!(it, Progress::Running { .. });
+        let Some(attempt) = self.find(agent, running) else { return };
+        self.line(&format!("{agent} ends {attempt} and leaves {outputs:?}"));
+        let outputs = outputs.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let outputs = outputs.collect();
+        let Progress::Finished(verdict) = finished(Outcome::Succeeded) else { return };
+        self.report(agent, attempt, Progress::Finished(Box::new(Verdict { outputs, ..*verdict })));
+    }
+
     pub(super) fn end_cancelled(&mut self, agent: &str) {
         if !self.hosts[&key(agent)].cancelled.is_empty() {
             self.end(agent, Outcome::Cancelled);
@@ -575,6 +593,7 @@ fn finished(outcome: Outcome) -> Progress {
         finished_us: 6,
         log: LogEnd { length: 0, sha256: String::new() },
         artifacts: vec![],
+        outputs: Default::default(),
     }))
 }
 
