@@ -9,6 +9,7 @@ pub mod locks;
 pub mod logs;
 pub mod open;
 pub mod runs;
+pub mod schedules;
 pub mod secrets;
 pub mod show;
 pub mod tokens;

@@ -72,10 +72,14 @@ enum Command {
     /// Secrets of jobs: set, list, delete.
     #[command(subcommand)]
     Secrets(command::secrets::Action),
+    /// Schedules by which pipelines start by themselves.
+    #[command(subcommand)]
+    Schedules(command::schedules::Action),
     /// Locks: list, break.
     #[command(subcommand)]
     Locks(command::locks::Action),
-    /// Lists what operators declared or changed: agents lost, locks broken, secrets set.
+    /// Lists what operators declared or changed (agents lost, locks broken, secrets set), and times that
+    /// schedules missed.
     Audit,
     /// Inventories: from Ansible and to Ansible.
     #[command(subcommand)]
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
             Command::Open(options) => command::open::run(&client, &options, cli.output),
             Command::Agents(action) => command::agents::run(&client, &action, cli.output),
             Command::Secrets(action) => command::secrets::run(&client, &action, cli.output),
+            Command::Schedules(action) => command::schedules::run(&client, &action, cli.output),
             Command::Locks(action) => command::locks::run(&client, &action, cli.output),
             Command::Audit => command::audit::run(&client, cli.output),
             Command::Tokens(action) => command::tokens::run(&client, &action, cli.output),

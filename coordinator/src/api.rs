@@ -4,6 +4,7 @@
 //! actor stands in every event that comes of it.
 
 mod agents;
+mod groups;
 mod health;
 pub(crate) mod hooks;
 mod login;
@@ -12,6 +13,7 @@ pub(crate) mod logs;
 mod metrics;
 mod programs;
 pub(crate) mod runs;
+mod schedules;
 mod secrets;
 mod tokens;
 mod triggers;
@@ -104,6 +106,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/locks", get(locks::list))
         .route("/api/v1/locks/{partition}/{name}/break", post(locks::break_lock))
         .route("/api/v1/audit", get(locks::audit))
+        .route("/api/v1/schedules", get(schedules::list))
         .route("/api/v1/secrets", get(secrets::list).post(secrets::set))
         .route("/api/v1/secrets/delete", post(secrets::delete))
         .route("/api/v1/login-link", post(login::link))

@@ -120,6 +120,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     parts.spawn(serve_agents(agents, sessions, ca, Arc::clone(&config), stop.clone()));
     parts.spawn(serve_http(http, api, stop.clone()));
     let resolver = Resolver::new(config, contents, handle.clone());
+    parts.spawn(resolver.watcher(view.clone()).run(stop.clone()));
     parts.spawn(resolver.run(pending, stop.clone()));
     if let Some(publisher) = publisher {
         parts.spawn(publisher.run(stop.clone()));

@@ -41,6 +41,9 @@ const WATCH: usize = 1024;
 /// hello brings everything again.
 pub const OUTBOX: usize = 1024;
 
+/// Between two looks at the wall clock, while a schedule waits for its time.
+const WALL_CLOCK: Duration = Duration::from_secs(10);
+
 /// The coordinator's wall clock.
 pub fn now() -> Wall {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -152,6 +155,8 @@ pub struct Driver {
     loaded: Duration,
     /// When it was loaded again, which the journal does not know yet.
     reloaded: Option<Wall>,
+    /// Until then no schedule is looked at, by [`boot_time`]: nothing could be written.
+    rests_until: Duration,
     store: Store,
     inbox: mpsc::Receiver<Input>,
     sessions: BTreeMap<SessionId, mpsc::Sender<Outgoing>>,
@@ -187,6 +192,7 @@ impl Driver {
             core,
             loaded: boot_time(),
             reloaded: None,
+            rests_until: Duration::ZERO,
             store,
             inbox,
             sessions: BTreeMap::new(),
@@ -230,14 +236,28 @@ impl Driver {
 
     /// Waits until there are inputs or something is due; false once there will never be more.
     async fn wait(&mut self, inputs: &mut Vec<Input>) -> bool {
+        let left = self.left();
         let receive = self.inbox.recv_many(inputs, BATCH);
-        match self.core.next_deadline() {
+        match left {
             None => receive.await > 0,
-            Some(at) => {
-                let left = Duration::from_micros(at.0).saturating_sub(boot_time() - self.loaded);
-                timeout(left, receive).await.is_ok_and(|taken| taken > 0) || self.is_due()
-            }
+            // Behind a timer that ran out more may come.
+            Some(left) => timeout(left, receive).await.map_or(true, |taken| taken > 0),
         }
+    }
+
+    /// How long to wait at most.
+    fn left(&self) -> Option<Duration> {
+        let steady = self
+            .core
+            .next_deadline()
+            .map(|at| Duration::from_micros(at.0).saturating_sub(boot_time() - self.loaded));
+        // Somebody may set the wall clock meanwhile.
+        let wall = self
+            .core
+            .next_schedule()
+            .map(|at| Duration::from_micros(at.0.saturating_sub(now().0)).min(WALL_CLOCK))
+            .map(|left| left.max(self.rests_until.saturating_sub(boot_time())));
+        steady.into_iter().chain(wall).min()
     }
 
     fn steady(&self) -> Steady {
@@ -246,6 +266,8 @@ impl Driver {
 
     fn is_due(&self) -> bool {
         self.core.next_deadline().is_some_and(|at| at <= self.steady())
+            || (self.core.next_schedule().is_some_and(|at| at <= now())
+                && self.rests_until <= boot_time())
     }
 
     /// Registers who waits for what, and leaves the event.
@@ -332,6 +354,7 @@ impl Driver {
                 }
                 // The receiver is gone only while the coordinator stops; load gives it again.
                 Effect::Resolve(trigger) => drop(self.resolve.send(trigger)),
+                Effect::Warn(text) => warn!("{text}"),
                 Effect::Complain(fault) => error!(%fault, "please report this"),
                 Effect::Send { session, message } => self.send(session, Outgoing::Message(message)),
                 Effect::Close { session, reason } => {
@@ -353,6 +376,7 @@ impl Driver {
     /// Nothing could be written: forgets what the core decided, as a restart would.
     fn roll_back(&mut self, error: &store::Error, now: Wall) -> Result<(), store::Error> {
         warn!(%error, "nothing was done; agents are disconnected until it works again");
+        self.rests_until = boot_time() + WALL_CLOCK;
         for (_, reply) in std::mem::take(&mut self.waiting) {
             drop(reply.send(Err(AskError::NotDurable(error.to_string()))));
         }

@@ -127,6 +127,12 @@ impl Mirror {
             "+refs/tags/*:refs/tags/*",
         ];
         run(&self.path, &arguments, FETCH).await?;
+        self.recall().await
+    }
+
+    /// Looks up what all branches and tags named at the last fetch, which another process may have
+    /// made.
+    pub async fn recall(&self) -> Result<(), Error> {
         let list = ["for-each-ref", "--format=%(objectname) %(refname)"];
         let listed = run(&self.path, &list, LOOK).await?;
         let listed = String::from_utf8_lossy(&listed);
@@ -136,6 +142,18 @@ impl Mirror {
         let references = references.collect();
         *self.references.write().unwrap_or_else(PoisonError::into_inner) = references;
         Ok(())
+    }
+
+    /// The default branch of the repository itself, in full, and its commit.
+    pub async fn head(&self) -> Result<(String, String), Error> {
+        let arguments = ["ls-remote", "--symref", "--", &self.url, "HEAD"];
+        let listed = run(Path::new("/"), &arguments, LOOK).await?;
+        let listed = String::from_utf8_lossy(&listed);
+        let ends = |line: &str| line.strip_suffix("\tHEAD").map(str::to_owned);
+        let mut lines = listed.lines().filter_map(ends);
+        let branch = lines.next().and_then(|line| Some(line.strip_prefix("ref: ")?.to_owned()));
+        let head = branch.zip(lines.next());
+        head.ok_or_else(|| Error::NoReference { reference: "default branch".to_owned() })
     }
 
     /// The commit that a full reference (`refs/heads/main`), as it was at the last fetch, or a
@@ -318,6 +336,7 @@ mod tests {
         mirror.fetch().await.unwrap();
         let commit = mirror.commit("refs/heads/main").await.unwrap();
         assert_eq!(commit.len(), 40);
+        assert_eq!(mirror.head().await.unwrap(), ("refs/heads/main".to_owned(), commit.clone()));
         assert_eq!(mirror.files(&commit, ".garrison").await.unwrap(), [".garrison/site.yaml"]);
         let file = mirror.read(&commit, ".garrison/site.yaml", 100).await.unwrap();
         assert_eq!(file.as_deref(), Some(&b"name: site\n"[..]));

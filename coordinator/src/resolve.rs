@@ -3,6 +3,8 @@
 //! Level-triggered: a trigger stays pending in the core until its resolution is durable, and is
 //! given here again after a restart.
 
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +17,9 @@ use pipelines::load::{Found, Loader, Need, Step, Unavailable};
 use pipelines::name::{PartitionName, PipelineName, RepositoryName};
 use pipelines::source::File;
 use pipelines::trigger::{self, Answer};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
 
@@ -35,6 +38,9 @@ const FILE: u64 = 2 << 20;
 /// Pauses between tries to fetch.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(10)];
+
+/// How long a schedule waits for what is new in its repository.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Triggers resolved side by side.
 const SIDE_BY_SIDE: usize = 8;
@@ -59,7 +65,8 @@ impl Resolver {
         let repositories = config.repositories.iter().map(|it| {
             let mirror = Mirror::new(folder.join(format!("{}.git", it.name)), it.url.clone());
             let max_age = Duration::from_secs(it.max_age_s.into());
-            (it.name.clone(), Repository { mirror, max_age, last: Mutex::default() })
+            let (last, pushed) = (Mutex::default(), Notify::new());
+            (it.name.clone(), Repository { mirror, max_age, last, pushed })
         });
         let repositories = repositories.collect();
         Resolver { shared: Arc::new(Shared { config, contents, repositories }), driver }
@@ -81,6 +88,9 @@ impl Resolver {
                     let span = info_span!("trigger", id = trigger.id.0);
                     let task = async move {
                         let resolution = shared.resolve(&trigger).await;
+                        if matches!(trigger.cause, Cause::Push { .. }) {
+                            shared.pushed(&trigger.repository);
+                        }
                         driver.report(Event::Resolved { trigger: trigger.id, resolution }).await;
                     };
                     tasks.spawn(task.instrument(span));
@@ -100,6 +110,10 @@ impl Shared {
                 let happened = trigger::Trigger::of_push(&trigger.reference);
                 (mirror.commit(commit).await.map_err(say)?, happened)
             }
+            Cause::Schedule { schedule, .. } => {
+                let commit = mirror.commit(&trigger.reference).await.map_err(say)?;
+                (commit, trigger::Trigger::Schedule { schedule: schedule.clone() })
+            }
             Cause::Manual { inputs, .. } => {
                 let commit = mirror.commit(&trigger.reference).await.map_err(say)?;
                 (commit, trigger::Trigger::Manual { inputs: inputs.clone() })
@@ -107,7 +121,11 @@ impl Shared {
         };
         let files = mirror.files(&commit, FOLDER).await.map_err(say)?;
         let mut contents = Vec::new();
-        for path in files.into_iter().filter(|path| is_pipeline(path)) {
+        let is_meant = |path: &String| match &trigger.cause {
+            Cause::Schedule { file, .. } => path == file,
+            Cause::Push { .. } | Cause::Manual { .. } => is_pipeline(path),
+        };
+        for path in files.into_iter().filter(is_meant) {
             let content = mirror.read(&commit, &path, FILE).await;
             contents.push((path, content));
         }
@@ -122,7 +140,7 @@ impl Shared {
             {
                 happened.with_changed(mirror.changed(before, &commit).await)
             }
-            Cause::Push { .. } | Cause::Manual { .. } => happened,
+            Cause::Push { .. } | Cause::Manual { .. } | Cause::Schedule { .. } => happened,
         };
         let mut pipelines = Vec::new();
         for (path, content) in contents {
@@ -131,7 +149,7 @@ impl Shared {
             pipelines.extend(one.resolve(content).await?);
         }
         let pipelines = match &trigger.cause {
-            Cause::Push { .. } => pipelines,
+            Cause::Push { .. } | Cause::Schedule { .. } => pipelines,
             Cause::Manual { pipeline, .. } => pick(pipelines, pipeline, trigger, &commit)?,
         };
         self.with_source(pipelines, trigger, &mirror).await
@@ -167,6 +185,7 @@ impl Shared {
                 repository.forget().await;
                 Some(commit)
             }
+            Cause::Schedule { .. } => return repository.as_of_or_kept(begun, Duration::ZERO).await,
             Cause::Manual { .. } => Some(&trigger.reference).filter(|it| git::is_hash(it)),
         };
         if let Some(commit) = named
@@ -177,13 +196,21 @@ impl Shared {
         repository.as_of(begun, Duration::ZERO).await
     }
 
-    /// The inventory that is bound to a partition, if `repository` may deploy there.
+    /// Something came to a repository: its schedules may be others now.
+    fn pushed(&self, repository: &RepositoryName) {
+        if let Some(repository) = self.repositories.get(repository) {
+            repository.pushed.notify_one();
+        }
+    }
+
+    /// The inventory that is bound to a partition, if the trigger's repository may deploy there.
     async fn inventory(
         &self,
         partition: &PartitionName,
-        repository: &RepositoryName,
+        trigger: &Trigger,
         begun: Instant,
     ) -> Found {
+        let repository = &trigger.repository;
         let Some(bound) = self.config.partition(partition) else {
             let known = self.config.partitions.iter();
             let known = known.filter(|it| it.repositories.contains(repository));
@@ -199,7 +226,11 @@ impl Shared {
         };
         let failed = |error: git::Error| Unavailable::Failed(error.to_string());
         let kept = self.repositories.get(&inventory.repository).ok_or(Unavailable::NotFound)?;
-        let mirror = kept.as_of(begun, kept.max_age).await.map_err(Unavailable::Failed)?;
+        let mirror = match &trigger.cause {
+            Cause::Schedule { .. } => kept.as_of_or_kept(begun, kept.max_age).await,
+            Cause::Push { .. } | Cause::Manual { .. } => kept.as_of(begun, kept.max_age).await,
+        };
+        let mirror = mirror.map_err(Unavailable::Failed)?;
         let reference = format!("refs/heads/{}", inventory.branch);
         let commit = mirror.commit(&reference).await.map_err(failed)?;
         let content = mirror.read(&commit, &inventory.file, FILE).await.map_err(failed)?;
@@ -215,6 +246,8 @@ struct Repository {
     max_age: Duration,
     /// How it was last brought up to date; held while that is done, so that it is done once.
     last: Mutex<Option<Fetched>>,
+    /// Wakes whoever follows its default branch.
+    pushed: Notify,
 }
 
 /// A fetch: when it began, and why it failed if it did.
@@ -237,6 +270,25 @@ impl Repository {
             }
         };
         last.insert(fetched).1.clone().map(|()| self.mirror.clone())
+    }
+
+    /// The same; if that cannot be had soon, the mirror as it was at its last fetch.
+    async fn as_of_or_kept(&self, begun: Instant, age: Duration) -> Result<Mirror, String> {
+        let failed = match timeout(PATIENCE, self.as_of(begun, age)).await {
+            Ok(Ok(mirror)) => return Ok(mirror),
+            Ok(Err(failed)) => failed,
+            Err(_) => {
+                let failed = format!("it took longer than {} s", PATIENCE.as_secs());
+                // Who looks into it again for the same trigger does not wait again.
+                if let Ok(mut last) = self.last.try_lock() {
+                    *last = Some((Instant::now(), Err(failed.clone())));
+                }
+                failed
+            }
+        };
+        warn!(error = %failed, "a schedule is due, and its repository is taken as it was last fetched");
+        self.mirror.recall().await.map_err(|_| failed)?;
+        Ok(self.mirror.clone())
     }
 
     /// There is something new.
@@ -284,7 +336,7 @@ impl Pipeline<'_> {
         let file = File { name: self.path.clone(), bytes };
         match trigger::answer(&file, self.happened) {
             // A manual trigger names its pipeline, and hears why that one does not start.
-            Ok(Answer::Ignored { .. }) if self.is_push() => Ok(None),
+            Ok(Answer::Ignored { .. }) if !self.is_manual() => Ok(None),
             Ok(_) => {
                 let resolution = self.compile(file).await;
                 let concerns_nothing = resolution.plan.as_ref().is_ok_and(|it| it.jobs.is_empty());
@@ -294,8 +346,8 @@ impl Pipeline<'_> {
         }
     }
 
-    fn is_push(&self) -> bool {
-        matches!(self.trigger.cause, Cause::Push { .. })
+    fn is_manual(&self) -> bool {
+        matches!(self.trigger.cause, Cause::Manual { .. })
     }
 
     async fn compile(&self, file: File) -> Resolution {
@@ -309,8 +361,7 @@ impl Pipeline<'_> {
                         let found = match &need {
                             Need::Pipeline(_) => Ok(file.clone()),
                             Need::Inventory(partition) => {
-                                let repository = &self.trigger.repository;
-                                self.shared.inventory(partition, repository, self.begun).await
+                                self.shared.inventory(partition, self.trigger, self.begun).await
                             }
                         };
                         loader.give(need, found);

@@ -380,7 +380,7 @@ fn status(
     let missing = || view::Error::Damaged(format!("run {id} is missing"));
     let run = view.run(id)?.ok_or_else(missing)?;
     let since = match run.state {
-        run::State::Active | run::State::Invalid { .. } => run.created,
+        run::State::Waiting { .. } | run::State::Active | run::State::Invalid { .. } => run.created,
         run::State::Finished { at, .. } => at,
     };
     if driver::now().0.saturating_sub(since.0) > OLD_US {

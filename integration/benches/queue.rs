@@ -150,6 +150,7 @@ fn plan(jobs: usize) -> Arc<Plan> {
         file: ".garrison/bench.yaml".to_owned(),
         inputs: Inputs::new(),
         lock: None,
+        concurrency: None,
         jobs: (0..jobs).map(job).collect(),
     })
 }

@@ -65,6 +65,8 @@ fn finished(id: u64, plan: &Arc<Plan>) -> [Change; 3] {
         source: None,
         created: Wall(id),
         cancelled_by: None,
+        group: None,
+        superseded_by: None,
         state: run::State::Finished { at: Wall(id), outcome: run::Outcome::Succeeded },
     };
     let job = Job {
@@ -90,6 +92,7 @@ fn plan() -> Arc<Plan> {
         file: ".garrison/bench.yaml".to_owned(),
         inputs: Inputs::new(),
         lock: None,
+        concurrency: None,
         jobs: vec![job],
     })
 }

@@ -372,7 +372,7 @@ fn roles_groups_and_labels_are_groups_of_ansible() {
         )
     };
     let yaml = format!(
-        "partition: fra\ntime_zone: Europe/Berlin\nlabels: {{ env: prod }}\nvariables: {{ N: \"no\" }}\ndevices:\n  \
+        "partition: fra\ntimezone: Europe/Berlin\nlabels: {{ env: prod }}\nvariables: {{ N: \"no\" }}\ndevices:\n  \
          a: {}\n  \"01\": {}\n",
         device("role: mgmt-leaf, group: rack1, labels: { rack: r1, odd: true, os: 4.2.1 }"),
         device("variables: { X: \"a: b\" }"),
@@ -392,7 +392,7 @@ fn roles_groups_and_labels_are_groups_of_ansible() {
         ("X", "a: b"),
         ("N", "no"),
         ("garrison_partition", "fra"),
-        ("garrison_time_zone", "Europe/Berlin"),
+        ("garrison_timezone", "Europe/Berlin"),
     ] {
         assert_eq!(vars[name], *value, "{name}");
     }
@@ -415,7 +415,7 @@ fn lint_checks_inventories_where_there_are_no_pipelines() {
     };
     fs::write(folder.join("fra.yaml"), "partition: fra\ndevices: {}\n").unwrap();
     assert_eq!(lint().status.code(), Some(0), "{}", text(&lint().stderr));
-    fs::write(folder.join("fra.yaml"), "partition: muc\ntime_zone: x\ndevices: {}\n").unwrap();
+    fs::write(folder.join("fra.yaml"), "partition: muc\ntimezone: x\ndevices: {}\n").unwrap();
     let told = text(&lint().stdout);
     assert_eq!(lint().status.code(), Some(2), "{told}");
     assert!(told.contains("P070") && told.contains("P074"), "{told}");

@@ -202,6 +202,23 @@ fn the_first_start_says_a_link_and_later_ones_do_not() {
 }
 
 #[test]
+fn a_run_that_waits_for_its_group_says_for_whom_and_may_be_cancelled() {
+    let text =
+        format!("concurrency: {{ group: site, mode: newest-only }}\n{}", deploy("fra", NOTHING));
+    let world = World::without_agents(&["fra"], &text);
+    let [first, second, third] = [world.trigger(), world.trigger(), world.trigger()];
+    let visitor = Visitor::inside(&world);
+    let (waits, superseded) =
+        (format!("waits for run {first} (group site)"), format!("superseded by run {third}"));
+    let list = visitor.text("/");
+    assert!(list.contains(&waits) && list.contains(&superseded), "{list}");
+    let page = visitor.text(&format!("/runs/{third}"));
+    assert!(page.contains(&waits) && page.contains("Cancel this run"), "{page}");
+    let page = visitor.text(&format!("/runs/{second}"));
+    assert!(page.contains(&superseded) && page.contains("Retry what did not"), "{page}");
+}
+
+#[test]
 fn a_foreign_name_that_leads_here_gets_nothing() {
     let world = World::without_agents(&["fra"], &deploy("fra", NOTHING));
     let visitor = Visitor::inside(&world);

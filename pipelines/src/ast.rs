@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use crate::glob::Glob;
 use crate::input::Input;
 use crate::matrix::Matrix;
-use crate::name::{DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName};
-use crate::plan::{Network, Pull, Retry, Secret, Service};
+use crate::name::{
+    DeviceName, GroupName, JobName, LabelName, LockName, PartitionName, PipelineName,
+};
+use crate::plan::{Mode, Network, Pull, Retry, Secret, Service};
+use crate::schedule;
 use crate::source::{Span, Spanned};
 
 /// Environment variables by name; a value may be a template.
@@ -25,7 +28,15 @@ pub(crate) struct Pipeline {
     pub(crate) defaults: Defaults,
     pub(crate) variables: Variables,
     pub(crate) lock: Option<LockName>,
+    pub(crate) concurrency: Option<Concurrency>,
     pub(crate) jobs: Vec<Job>,
+}
+
+/// Which runs start one after the other.
+pub(crate) struct Concurrency {
+    /// The pipeline's own name if it is missing.
+    pub(crate) group: Option<GroupName>,
+    pub(crate) mode: Mode,
 }
 
 /// When the pipeline starts.
@@ -34,6 +45,7 @@ pub(crate) struct On {
     pub(crate) span: Span,
     pub(crate) push: Option<Push>,
     pub(crate) tag: Option<Refs>,
+    pub(crate) schedule: Vec<Spanned<Schedule>>,
     pub(crate) manual: bool,
 }
 
@@ -42,6 +54,13 @@ pub(crate) struct Push {
     pub(crate) branches: Refs,
     /// One of these files must have changed; any if there are none.
     pub(crate) paths: Option<Vec<Glob>>,
+}
+
+/// A time at which it starts by itself.
+pub(crate) struct Schedule {
+    pub(crate) schedule: schedule::Schedule,
+    /// Its inputs, with places.
+    pub(crate) inputs: Vec<(Spanned<String>, Spanned<String>)>,
 }
 
 /// Which branches or tags start it.

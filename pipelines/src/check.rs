@@ -4,6 +4,7 @@ mod cycle;
 mod lost;
 mod outputs;
 mod place;
+mod schedules;
 mod secrets;
 mod texts;
 
@@ -62,6 +63,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
     }
     cycle::check(pipeline, report);
     required_on_push(pipeline, report);
+    schedules::check(pipeline, report);
 }
 
 /// Who holds a lock must wait for no other: a run that holds its own and waits for a job's could wait

@@ -19,7 +19,9 @@ use crate::left_out::{LeftOut, Reason};
 use crate::limits;
 use crate::matrix::Combination;
 use crate::name::{JobName, PartitionName};
-use crate::plan::{Cache, Container, Job, Network, OnLost, Plan, Pull, Ssh, Task, When};
+use crate::plan::{
+    Cache, Concurrency, Container, Job, Network, OnLost, Plan, Pull, Ssh, Task, When,
+};
 use crate::scope;
 use crate::source::{Span, Spanned};
 use crate::trigger::Trigger;
@@ -61,10 +63,21 @@ pub(crate) fn expand(
         pipeline: pipeline.name.clone()?,
         file: file.to_owned(),
         lock: pipeline.lock.clone(),
+        concurrency: concurrency(pipeline)?,
         inputs: inputs.clone(),
         jobs,
     };
     Some(Explained { plan, left_out })
+}
+
+/// The group without a name is the pipeline's own.
+fn concurrency(pipeline: &Pipeline) -> Option<Option<Concurrency>> {
+    let Some(written) = &pipeline.concurrency else { return Some(None) };
+    let group = match &written.group {
+        Some(group) => group.clone(),
+        None => pipeline.name.as_ref()?.as_str().parse().ok()?,
+    };
+    Some(Some(Concurrency { group, mode: written.mode }))
 }
 
 struct Expansion<'p> {

@@ -3,7 +3,6 @@
 mod agent;
 mod device;
 pub mod host_key;
-mod time_zone;
 pub mod variables;
 pub mod window;
 
@@ -15,10 +14,11 @@ use crate::diagnostic::{Code, Diagnostics, Report, quoted};
 use crate::keys;
 use crate::label;
 use crate::name::{
-    AgentName, DeviceName, GroupName, LabelName, PartitionName, RoleName, WindowName,
+    AgentName, DeviceName, LabelName, PartitionName, RedundancyGroupName, RoleName, WindowName,
 };
 use crate::source::{File, Span};
 use crate::yaml::{self, Document, Entry};
+use crate::zone;
 use window::Window;
 
 /// Labels, by name.
@@ -40,7 +40,7 @@ pub struct Inventory {
     pub variables: Variables,
     /// Its time zone, by its name in the IANA database, such as `Europe/Berlin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time_zone: Option<String>,
+    pub timezone: Option<String>,
     /// Its maintenance windows, in its time zone; each is open in any of its times.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub windows: BTreeMap<WindowName, Vec<Window>>,
@@ -79,7 +79,7 @@ pub struct Device {
     pub role: Option<RoleName>,
     /// Its redundancy group: devices of which one may be away, and not two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<GroupName>,
+    pub group: Option<RedundancyGroupName>,
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
@@ -150,7 +150,7 @@ fn inventory(
     let labels =
         fields.node("labels").map(|node| label::read(report, node, "`labels`", LABELS_HELP));
     let variables = fields.node("variables").map(|node| variables::read(report, node));
-    let time_zone = fields.node("time_zone").and_then(|node| time_zone::read(report, node));
+    let timezone = fields.node("timezone").and_then(|node| zone::read(report, node));
     let windows = fields.entry("windows").map(|entry| window::read(report, &fields, entry));
     let entry = report.required(&fields, "devices", "the inventory", DEVICES_HELP);
     let listed = entry.and_then(|entry| report.entries(&entry.value, "`devices`", DEVICES_HELP));
@@ -160,7 +160,7 @@ fn inventory(
         partition: partition?,
         labels: labels.unwrap_or_default(),
         variables: variables.unwrap_or_default(),
-        time_zone,
+        timezone,
         windows: windows.unwrap_or_default(),
         agents: agents.unwrap_or_default(),
         devices,

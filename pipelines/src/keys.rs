@@ -24,32 +24,34 @@ pub(crate) const PIPELINE: Place = Place {
         "inputs",
         "partitions",
         "lock",
+        "concurrency",
         "defaults",
         "variables",
         "templates",
         "jobs",
     ],
-    planned: &[
-        ("concurrency", NOTHING_YET),
-        ("include", "write the jobs into this file until then"),
-        ("window", NOTHING_YET),
-    ],
+    planned: &[("include", "write the jobs into this file until then"), ("window", NOTHING_YET)],
 };
 
 pub(crate) const ON: Place = Place {
     title: "`on`",
-    keys: &["push", "tag", "manual"],
+    keys: &["push", "tag", "schedule", "manual"],
     planned: &[
         ("event", "use `manual` until then, and start the pipeline over the API"),
         ("pull_request", "use `push` until then"),
-        ("schedule", "use `manual` until then, and start the pipeline from a timer"),
     ],
 };
 
 pub(crate) const PUSH: Place =
     Place { title: "`push`", keys: &["branches", "paths"], planned: &[] };
 
+pub(crate) const SCHEDULE: Place =
+    Place { title: "a schedule", keys: &["cron", "timezone", "inputs", "missed"], planned: &[] };
+
 pub(crate) const MANUAL: Place = Place { title: "`manual`", keys: &[], planned: &[] };
+
+pub(crate) const CONCURRENCY: Place =
+    Place { title: "`concurrency`", keys: &["group", "mode"], planned: &[] };
 
 pub(crate) const INPUT: Place = Place {
     title: "an input",
@@ -98,7 +100,6 @@ pub(crate) const JOB: Place = Place {
         "lost_after",
     ],
     planned: &[
-        ("concurrency", NOTHING_YET),
         ("devices", "write one job for each device until then"),
         ("gate", "split the pipeline and start the second part by hand until then"),
         ("inventory", NOTHING_YET),
@@ -151,7 +152,7 @@ pub(crate) const RETRY: Place =
 
 pub(crate) const INVENTORY: Place = Place {
     title: "an inventory",
-    keys: &["partition", "labels", "variables", "time_zone", "windows", "agents", "devices"],
+    keys: &["partition", "labels", "variables", "timezone", "windows", "agents", "devices"],
     planned: &[],
 };
 
@@ -182,6 +183,8 @@ const PIPELINE_PLACES: &[&Place] = &[
     &PIPELINE,
     &ON,
     &PUSH,
+    &SCHEDULE,
+    &CONCURRENCY,
     &INPUT,
     &DEFAULTS,
     &JOB,

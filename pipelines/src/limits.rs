@@ -38,6 +38,9 @@ pub const VARIABLE_NAME_BYTES: usize = 255;
 /// Most inputs of a pipeline.
 pub const INPUTS: usize = 50;
 
+/// Most schedules of a pipeline.
+pub const SCHEDULES: usize = 32;
+
 /// Most secrets of a job.
 pub const SECRETS: usize = 32;
 

@@ -101,6 +101,10 @@ name!(
     AgentName
 );
 name!(
+    /// A group of runs of one repository of which one at a time may be under way.
+    GroupName
+);
+name!(
     /// A repository, as the coordinator's configuration calls it.
     RepositoryName
 );
@@ -142,7 +146,7 @@ name!(
 );
 name!(
     /// A redundancy group: devices of a partition of which one may be away.
-    GroupName
+    RedundancyGroupName
 );
 name!(
     /// A maintenance window of a partition.

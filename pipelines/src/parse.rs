@@ -1,6 +1,7 @@
 //! From the YAML tree to a pipeline. What cannot be read is reported and left out.
 
 mod cache;
+mod concurrency;
 mod failure;
 mod inputs;
 mod job;
@@ -8,6 +9,7 @@ mod matrix;
 mod on;
 mod outputs;
 mod resources;
+mod schedule;
 mod secrets;
 mod services;
 mod task;
@@ -47,13 +49,15 @@ pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<P
     let variables = fields.node("variables").map(|node| variables(report, node));
     let variables = variables.unwrap_or_default();
     let lock = fields.node("lock").and_then(|node| lock(report, node)).map(|lock| lock.value);
+    let concurrency = fields.entry("concurrency");
+    let concurrency = concurrency.and_then(|entry| concurrency::concurrency(report, entry));
     let help = "add `jobs:` with a mapping from each job's name to what it does";
     let jobs = match report.required(&fields, "jobs", "the pipeline", help) {
         Some(entry) => job::jobs(report, &entry.value),
         None => Vec::new(),
     };
     let (inputs, defaults) = (inputs.unwrap_or_default(), defaults.unwrap_or_default());
-    Some(Pipeline { name, on, inputs, partitions, defaults, variables, lock, jobs })
+    Some(Pipeline { name, on, inputs, partitions, defaults, variables, lock, concurrency, jobs })
 }
 
 /// The partitions that a file names, without reporting anything.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::input::Inputs;
 use crate::matrix::{self, Combination};
 use crate::name::{
-    DeviceName, JobName, LabelName, LockName, PartitionName, PipelineName, ServiceName,
+    DeviceName, GroupName, JobName, LabelName, LockName, PartitionName, PipelineName, ServiceName,
 };
 use crate::secret::SecretName;
 
@@ -23,6 +23,9 @@ pub struct Plan {
     /// have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockName>,
+    /// Which other runs it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
     /// What the run was started with, each input by its name.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
@@ -41,6 +44,29 @@ impl Plan {
         let digest = Sha256::digest(self.to_json());
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// Runs of a repository of which one at a time may be under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Concurrency {
+    /// Which runs.
+    pub group: GroupName,
+    /// What a new run does to the others.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// What a new run does to the others of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It waits behind them.
+    #[default]
+    Queue,
+    /// It takes the place of those that wait.
+    NewestOnly,
+    /// The same, and it has the one that is under way cancelled.
+    CancelRunning,
 }
 
 /// A node of the graph: what to do, in one partition.

@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostics, Report, quoted};
 use crate::input::Inputs;
 use crate::keys;
 use crate::parse;
+use crate::schedule::Schedule;
 use crate::source::{File, Span};
 use crate::yaml;
 
@@ -28,6 +29,11 @@ pub enum Trigger {
     Tag {
         /// The tag, without `refs/tags/`.
         tag: String,
+    },
+    /// A schedule is due.
+    Schedule {
+        /// Which one.
+        schedule: Schedule,
     },
     /// Somebody asked for a run.
     Manual {
@@ -58,7 +64,7 @@ impl Trigger {
     pub fn with_changed(self, paths: Option<Vec<String>>) -> Trigger {
         match self {
             Trigger::Push { branch, .. } => Trigger::Push { branch, changed: paths },
-            Trigger::Tag { .. } | Trigger::Manual { .. } => self,
+            Trigger::Tag { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => self,
         }
     }
 
@@ -67,6 +73,7 @@ impl Trigger {
         match self {
             Trigger::Push { .. } => "push",
             Trigger::Tag { .. } => "tag",
+            Trigger::Schedule { .. } => "schedule",
             Trigger::Manual { .. } => "manual",
         }
     }
@@ -75,7 +82,7 @@ impl Trigger {
     pub(crate) fn branch(&self) -> &str {
         match self {
             Trigger::Push { branch, .. } => branch,
-            Trigger::Tag { .. } | Trigger::Manual { .. } => "",
+            Trigger::Tag { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => "",
         }
     }
 
@@ -83,7 +90,7 @@ impl Trigger {
     pub(crate) fn tag(&self) -> &str {
         match self {
             Trigger::Tag { tag } => tag,
-            Trigger::Push { .. } | Trigger::Manual { .. } => "",
+            Trigger::Push { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => "",
         }
     }
 
@@ -91,7 +98,7 @@ impl Trigger {
     pub(crate) fn changed(&self) -> Option<&[String]> {
         match self {
             Trigger::Push { changed, .. } => changed.as_deref(),
-            Trigger::Tag { .. } | Trigger::Manual { .. } => None,
+            Trigger::Tag { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => None,
         }
     }
 
@@ -104,6 +111,7 @@ impl Trigger {
     pub(crate) fn inputs(&self) -> Inputs {
         match self {
             Trigger::Push { .. } | Trigger::Tag { .. } => Inputs::new(),
+            Trigger::Schedule { schedule } => schedule.inputs.clone(),
             Trigger::Manual { inputs } => inputs.clone(),
         }
     }
@@ -160,6 +168,12 @@ pub(crate) fn accepts(on: &On, trigger: &Trigger) -> Answer {
         (Trigger::Tag { tag }, _, Some(refs)) => among(refs, tag, "tags", "the tag"),
         (Trigger::Push { .. }, None, _) => ignored(otherwise(on, "push")),
         (Trigger::Tag { .. }, _, None) => ignored(otherwise(on, "tag")),
+        (Trigger::Schedule { schedule }, ..) => {
+            if on.schedule.iter().any(|it| it.value.schedule == *schedule) {
+                return Answer::Starts;
+            }
+            ignored(format!("has no schedule {} any more", quoted(&schedule.to_string())))
+        }
         (Trigger::Manual { .. }, ..) if on.manual => Answer::Starts,
         (Trigger::Manual { .. }, ..) => ignored(otherwise(on, "manual")),
     }
@@ -190,7 +204,8 @@ fn touches(push: &Push, changed: Option<&[String]>) -> Answer {
 /// What starts the pipeline, when that is not `lacking`.
 fn otherwise(on: &On, lacking: &str) -> String {
     let known = [(on.push.is_some(), "on pushes"), (on.tag.is_some(), "on tags")];
-    let known = known.into_iter().chain([(on.manual, "by hand")]);
+    let more = [(!on.schedule.is_empty(), "by schedule"), (on.manual, "by hand")];
+    let known = known.into_iter().chain(more);
     let known: Vec<_> = known.filter_map(|(is, word)| is.then_some(word)).collect();
     format!("starts {} only: `on` has no `{lacking}`", known.join(" and "))
 }
@@ -204,6 +219,9 @@ impl fmt::Display for Trigger {
         match self {
             Trigger::Push { branch, .. } => write!(f, "push to {}", quoted(branch)),
             Trigger::Tag { tag } => write!(f, "tag {}", quoted(tag)),
+            Trigger::Schedule { schedule } => {
+                write!(f, "schedule {}", quoted(&schedule.to_string()))
+            }
             Trigger::Manual { .. } => f.write_str("start by hand"),
         }
     }

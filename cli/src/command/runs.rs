@@ -37,7 +37,7 @@ pub fn run(client: &Client, options: &Options, format: Format) -> Result<Exit, F
 fn row(run: &Run) -> Vec<String> {
     vec![
         run.id.to_string(),
-        run.status.clone(),
+        run.detail().unwrap_or_else(|| run.status.clone()),
         run.pipeline.to_string(),
         short(&run.reference).to_owned(),
         run.commit.chars().take(10).collect(),

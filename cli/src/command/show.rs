@@ -48,6 +48,9 @@ pub fn text(detail: &RunDetail) -> String {
         let _ = write!(text, ", cancelled by {by}");
     }
     text.push('\n');
+    if let Some(detail) = run.detail() {
+        let _ = writeln!(text, "{detail}");
+    }
     for (name, value) in &detail.inputs {
         let _ = writeln!(text, "input {name}: {value}");
     }
@@ -104,6 +107,12 @@ pub fn print_news(last: Option<&RunDetail>, now: &RunDetail) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if last.is_none() {
         writeln!(out, "run {} of {}", now.run.id, now.run.pipeline)?;
+    }
+    let detail = now.run.detail();
+    if let Some(detail) =
+        detail.filter(|it| last.and_then(|last| last.run.detail()).as_ref() != Some(it))
+    {
+        writeln!(out, "  {detail}")?;
     }
     for (index, job) in now.jobs.iter().enumerate() {
         let before = last.and_then(|last| last.jobs.get(index)).map(visible);

@@ -32,6 +32,11 @@ pub enum Actor {
         /// Who pushed, as the forge says.
         login: String,
     },
+    /// A schedule that was due.
+    Schedule {
+        /// When, by the clocks of its zone, such as `2026-11-24 02:30 Europe/Berlin`.
+        due: String,
+    },
 }
 
 /// What somebody may do, each role including the ones before it.
@@ -81,8 +86,8 @@ impl Actor {
         match self {
             Actor::Coordinator | Actor::LocalAdmin => true,
             Actor::Token { grant, .. } => grant.role >= role && grant.partitions.holds(partition),
-            // A forge's push triggers what the configuration lets its repository deploy.
-            Actor::Forge { .. } => role <= Role::Edit,
+            // A push, like a schedule, triggers what the configuration lets its repository deploy.
+            Actor::Forge { .. } | Actor::Schedule { .. } => role <= Role::Edit,
             Actor::Agent(_) => false,
         }
     }
@@ -92,7 +97,7 @@ impl Actor {
         match self {
             Actor::Coordinator | Actor::LocalAdmin => true,
             Actor::Token { grant, .. } => grant.role >= role && grant.partitions == Scope::All,
-            Actor::Forge { .. } | Actor::Agent(_) => false,
+            Actor::Forge { .. } | Actor::Schedule { .. } | Actor::Agent(_) => false,
         }
     }
 }
@@ -104,6 +109,7 @@ impl fmt::Display for Actor {
             Actor::Agent(agent) => write!(f, "agent {agent}"),
             Actor::Token { name, .. } => write!(f, "{name}"),
             Actor::LocalAdmin => write!(f, "local admin"),
+            Actor::Schedule { due } => write!(f, "schedule of {due}"),
             Actor::Forge { forge, login } => write!(f, "{login} ({forge})"),
         }
     }

@@ -1,4 +1,5 @@
-//! Operators' words: what somebody declared, against what the agents could say.
+//! Operators' words: what somebody declared, against what the agents could say. The coordinator's own
+//! are the times that schedules missed.
 
 use serde::{Deserialize, Serialize};
 

@@ -15,6 +15,7 @@ use crate::audit::Audit;
 use crate::job::Job;
 use crate::lock::Lock;
 use crate::run::Run;
+use crate::schedule::Scheduled;
 use crate::secret::Secret;
 use crate::token::{ApiToken, JoinToken};
 use crate::trigger::Trigger;
@@ -43,6 +44,8 @@ pub enum Change {
     Lock(Lock),
     /// A secret, sealed.
     Secret(Secret),
+    /// A schedule.
+    Schedule(Scheduled),
     /// An operator's word; written once.
     Audit(Audit),
 }
@@ -69,6 +72,8 @@ pub struct Snapshot {
     pub locks: Vec<Lock>,
     /// All secrets, deleted ones too.
     pub secrets: Vec<Secret>,
+    /// Schedules that are due some time.
+    pub schedules: Vec<Scheduled>,
     /// The highest number of any operator's word; 0 before the first.
     pub last_audit: u64,
 }

@@ -4,10 +4,12 @@
 mod agents;
 mod asks;
 pub mod counts;
+mod groups;
 mod locks;
 mod operators;
 mod runs;
 mod schedule;
+mod schedules;
 mod secrets;
 mod time;
 
@@ -67,6 +69,9 @@ impl Core {
             Event::Reloaded { .. } => {}
             Event::Asked { request, actor, ask } => self.asked(*request, actor, ask),
             Event::Resolved { trigger, resolution } => self.resolved(*trigger, resolution),
+            Event::SchedulesFound { repository, reference, commit, pipelines } => {
+                self.schedules_found(repository, reference, commit, pipelines);
+            }
             Event::AgentConnected { agent, fingerprint, session, about, attempts } => {
                 self.connected(agent, fingerprint, *session, about, attempts);
             }

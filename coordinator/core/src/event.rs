@@ -7,6 +7,7 @@ use pipelines::name::{PipelineName, RepositoryName, TokenName};
 use pipelines::order::Order;
 use pipelines::outcome::Progress;
 use pipelines::plan::Plan;
+use pipelines::schedule::Found;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::{Actor, Grant};
@@ -60,6 +61,17 @@ pub enum Event {
         trigger: TriggerId,
         /// A run for each pipeline that asked for it, or why there can be none.
         resolution: Result<Vec<Resolution>, String>,
+    },
+    /// A repository's default branch was looked at.
+    SchedulesFound {
+        /// The repository.
+        repository: RepositoryName,
+        /// The branch, in full.
+        reference: String,
+        /// Its commit, in hex.
+        commit: String,
+        /// Its pipelines that have schedules.
+        pipelines: Vec<Found>,
     },
     /// An agent said hello.
     AgentConnected {
@@ -274,6 +286,8 @@ pub enum Effect {
         /// What.
         message: ToAgent,
     },
+    /// Tell whoever runs the coordinator of something that needs a look.
+    Warn(String),
     /// Tell whoever runs the coordinator of a fault in it.
     Complain(String),
     /// End a session.

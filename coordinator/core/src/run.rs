@@ -1,11 +1,12 @@
 //! Runs: one pipeline at one commit for one trigger.
 
 use pipelines::id::RunId;
-use pipelines::name::{PipelineName, RepositoryName};
+use pipelines::name::{GroupName, PipelineName, RepositoryName};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::event::Wall;
+use crate::group::GroupKey;
 use crate::trigger::TriggerId;
 
 /// What is remembered of a run; its jobs and its plan are records of their own.
@@ -35,6 +36,12 @@ pub struct Run {
     /// Who asked for its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_by: Option<Actor>,
+    /// The group of which one run at a time is under way, if it belongs to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
+    /// The newer run of its group that took its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<RunId>,
     /// Where it is.
     pub state: State,
 }
@@ -43,6 +50,11 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum State {
+    /// Another run of its group is under way; nothing of this one is.
+    Waiting {
+        /// Those of the group begin in the order of their places.
+        place: u64,
+    },
     /// Some job is not final.
     Active,
     /// All jobs are final.
@@ -75,6 +87,7 @@ impl Run {
     /// The state as one word.
     pub fn status(&self) -> &'static str {
         match self.state {
+            State::Waiting { .. } => "waiting",
             State::Active if self.cancelled_by.is_some() => "cancelling",
             State::Active => "active",
             State::Finished { outcome: Outcome::Succeeded, .. } => "succeeded",
@@ -86,6 +99,12 @@ impl Run {
 
     /// Whether nothing of it will change without a retry.
     pub fn is_final(&self) -> bool {
-        !matches!(self.state, State::Active)
+        !matches!(self.state, State::Waiting { .. } | State::Active)
+    }
+
+    /// Its group.
+    pub fn group_key(&self) -> Option<GroupKey> {
+        let name = self.group.clone()?;
+        Some(GroupKey { repository: self.repository.clone(), name })
     }
 }

@@ -14,10 +14,13 @@ use pipelines::plan::{self, Plan};
 use crate::agent::{Agent, AgentKey};
 use crate::attempt::Attempt;
 use crate::change::{Change, Snapshot, Stored};
+use crate::event::Wall;
+use crate::group::{Group, GroupKey};
 use crate::job::{self, Job};
 use crate::lock::{Lock, LockKey};
 use crate::queue::{Class, Queue};
 use crate::run::Run;
+use crate::schedule::{ScheduleKey, Scheduled};
 use crate::secret::{Secret, SecretKey};
 use crate::token::{ApiToken, JoinToken, TokenHash};
 use crate::trigger::{self, Trigger, TriggerId};
@@ -30,8 +33,10 @@ pub(crate) struct State {
     /// Keys of triggers, so that each acts once.
     pub(crate) keys: BTreeMap<String, TriggerId>,
     pub(crate) pending: BTreeMap<TriggerId, Trigger>,
-    /// Active runs.
+    /// Runs that are not over.
     pub(crate) runs: BTreeMap<RunId, ActiveRun>,
+    /// The runs of each group that are not over.
+    pub(crate) groups: BTreeMap<GroupKey, Group>,
     /// Open attempts.
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     /// The open attempts of each agent that has any.
@@ -41,6 +46,9 @@ pub(crate) struct State {
     /// Locks that somebody holds.
     pub(crate) locks: BTreeMap<LockKey, Lock>,
     pub(crate) secrets: BTreeMap<SecretKey, SecretState>,
+    /// Schedules that are due some time, and when.
+    pub(crate) schedules: BTreeMap<ScheduleKey, Scheduled>,
+    pub(crate) due: BTreeSet<(Wall, ScheduleKey)>,
     pub(crate) last_audit: u64,
     pub(crate) agents: BTreeMap<AgentKey, Agent>,
     pub(crate) api_tokens: BTreeMap<TokenName, ApiToken>,
@@ -84,6 +92,7 @@ impl State {
         let join_tokens = snapshot.join_tokens.into_iter().map(Change::JoinToken);
         let locks = snapshot.locks.into_iter().map(Change::Lock);
         let secrets = snapshot.secrets.into_iter().map(Change::Secret);
+        let schedules = snapshot.schedules.into_iter().map(Change::Schedule);
         triggers
             .chain(runs)
             .chain(agents)
@@ -91,6 +100,7 @@ impl State {
             .chain(join_tokens)
             .chain(locks)
             .chain(secrets)
+            .chain(schedules)
             .for_each(|change| state.apply(&change));
         state
     }
@@ -119,6 +129,7 @@ impl State {
                 }
             }
             Change::Secret(secret) => self.put_secret(secret),
+            Change::Schedule(scheduled) => self.put_schedule(scheduled),
             Change::Audit(audit) => self.last_audit = self.last_audit.max(audit.number),
         }
     }
@@ -126,6 +137,18 @@ impl State {
     fn put_secret(&mut self, secret: &Secret) {
         let state = SecretState { version: secret.version, is_set: secret.sealed.is_some() };
         self.secrets.insert(secret.key.clone(), state);
+    }
+
+    fn put_schedule(&mut self, scheduled: &Scheduled) {
+        let key = &scheduled.key;
+        let old = self.schedules.remove(key).and_then(|old| old.next);
+        if let Some(at) = old {
+            self.due.remove(&(at, key.clone()));
+        }
+        if let Some(at) = scheduled.next {
+            self.due.insert((at, key.clone()));
+            self.schedules.insert(key.clone(), scheduled.clone());
+        }
     }
 
     fn put_trigger(&mut self, trigger: &Trigger) {
@@ -143,6 +166,14 @@ impl State {
 
     fn put_run(&mut self, run: &Run) {
         self.last_run = self.last_run.max(run.id.0);
+        if let Some(key) = run.group_key() {
+            let group = self.groups.entry(key.clone()).or_default();
+            group.remove(run.id);
+            group.insert(run);
+            if group.is_empty() {
+                self.groups.remove(&key);
+            }
+        }
         if run.is_final() {
             self.runs.remove(&run.id);
         } else if let Some(active) = self.runs.get_mut(&run.id) {
@@ -229,6 +260,7 @@ impl ActiveRun {
             pipeline: run.pipeline.clone(),
             file: run.file.clone(),
             lock: None,
+            concurrency: None,
             inputs: Inputs::new(),
             jobs: Vec::new(),
         };

@@ -3,6 +3,7 @@
 use pipelines::id::RunId;
 use pipelines::input::Inputs;
 use pipelines::name::{PipelineName, RepositoryName};
+use pipelines::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
@@ -53,6 +54,15 @@ pub enum Cause {
         /// What was chosen.
         #[serde(default, skip_serializing_if = "Inputs::is_empty")]
         inputs: Inputs,
+    },
+    /// A schedule was due; its pipeline runs, at the head of the reference if that still has it.
+    Schedule {
+        /// The pipeline's file.
+        file: String,
+        /// Which one of it.
+        schedule: Schedule,
+        /// The head when it was last known, in hex: taken if the repository cannot be reached.
+        commit: String,
     },
 }
 

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::groups::Started;
 use super::locks;
 use super::types::{Attempt, Job, Run, RunDetail};
 use super::{Api, Caller, Failure, Shared};
@@ -99,7 +100,8 @@ pub(crate) async fn changed(
 /// Whether a run's detail may differ after a change.
 pub(crate) fn concerns(change: &Change, id: RunId) -> bool {
     match change {
-        Change::Run(run) => run.id == id,
+        // Of another one of its group: it may have waited for that.
+        Change::Run(run) => run.id == id || run.group.is_some(),
         Change::Job(job) => job.id.run == id,
         Change::Attempt(attempt) => attempt.id.job.run == id,
         // Its link decides whether an attempt shows as unknown.
@@ -111,6 +113,7 @@ pub(crate) fn concerns(change: &Change, id: RunId) -> bool {
         | Change::ApiToken(_)
         | Change::JoinToken(_)
         | Change::Secret(_)
+        | Change::Schedule(_)
         | Change::Audit(_) => false,
     }
 }
@@ -192,7 +195,8 @@ pub(crate) fn newest(
     };
     let filter = Filter { partitions, ..Filter::default() };
     let page = api.view.runs(&filter, before, limit)?;
-    Ok(page.runs.into_iter().map(run).collect())
+    let started = Started::beside(&api.view, &page.runs)?;
+    Ok(page.runs.into_iter().map(|record| run(record, &started)).collect())
 }
 
 fn missing(id: RunId) -> Failure {
@@ -215,12 +219,14 @@ pub(crate) fn detail(api: &Api, actor: &Actor, id: RunId) -> Result<RunDetail, F
         }
         inputs.clone_from(&plan.inputs);
     }
-    Ok(RunDetail { run: run(record), inputs, jobs })
+    let started = Started::beside(&api.view, [&record])?;
+    Ok(RunDetail { run: run(record, &started), inputs, jobs })
 }
 
-fn run(run: run::Run) -> Run {
+fn run(run: run::Run, started: &Started) -> Run {
+    let waits_for = started.before(&run);
     let (finished_us, diagnostics) = match &run.state {
-        run::State::Active => (None, None),
+        run::State::Waiting { .. } | run::State::Active => (None, None),
         run::State::Finished { at, .. } => (Some(at.0), None),
         run::State::Invalid { diagnostics } => (Some(run.created.0), Some(diagnostics.clone())),
     };
@@ -236,6 +242,9 @@ fn run(run: run::Run) -> Run {
         created_us: run.created.0,
         finished_us,
         cancelled_by: run.cancelled_by.map(|actor| actor.to_string()),
+        group: run.group,
+        waits_for,
+        superseded_by: run.superseded_by,
         diagnostics,
     }
 }

@@ -9,7 +9,8 @@ use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
 use pipelines::matrix::{self, Combination};
 use pipelines::name::{
-    AgentName, LabelName, LockName, PartitionName, PipelineName, RepositoryName, TokenName,
+    AgentName, GroupName, LabelName, LockName, PartitionName, PipelineName, RepositoryName,
+    TokenName,
 };
 use pipelines::outcome::Outcome;
 use pipelines::output::Outputs;
@@ -83,7 +84,7 @@ pub struct Hook {
 pub struct Run {
     /// Its number.
     pub id: RunId,
-    /// `active`, `cancelling`, `succeeded`, `failed`, `cancelled` or `invalid`.
+    /// `waiting`, `active`, `cancelling`, `succeeded`, `failed`, `cancelled` or `invalid`.
     pub status: String,
     /// The pipeline's name.
     pub pipeline: PipelineName,
@@ -105,9 +106,29 @@ pub struct Run {
     /// Who asked for its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_by: Option<String>,
+    /// The group of which one run at a time is under way, if it belongs to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
+    /// While it is `waiting`: the run of its group that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<RunId>,
+    /// The newer run of its group that took its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<RunId>,
     /// What is wrong with the pipeline, if it is `invalid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnostics: Option<String>,
+}
+
+impl Run {
+    /// The status in words, where there is more to say.
+    pub fn detail(&self) -> Option<String> {
+        match (self.waits_for, &self.group, self.superseded_by) {
+            (Some(run), Some(group), _) => Some(format!("waits for run {run} (group {group})")),
+            (_, _, Some(newer)) => Some(format!("superseded by run {newer}")),
+            _ => None,
+        }
+    }
 }
 
 /// `GET /api/v1/runs/{number}`, and each event of `GET /api/v1/runs/{number}/events`.
@@ -250,6 +271,49 @@ pub struct NewUpgrade {
 pub struct Program {
     /// Its SHA-256, in hex.
     pub program: String,
+}
+
+/// An item of `GET /api/v1/schedules`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// The pipeline's name.
+    pub pipeline: PipelineName,
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// Its file.
+    pub file: String,
+    /// The cron expression.
+    pub cron: String,
+    /// The time zone that it is read in.
+    pub timezone: String,
+    /// What its runs are started with.
+    #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
+    /// `once` or `skip`.
+    pub missed: String,
+    /// The branch that it was found on, in full.
+    pub reference: String,
+    /// That branch's commit, in hex.
+    pub commit: String,
+    /// When it is due next.
+    pub next_us: u64,
+    /// The same by the clocks of its time zone.
+    pub next_local: String,
+    /// What it started last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastStart>,
+}
+
+/// What a schedule started last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastStart {
+    /// When it was due.
+    pub due_us: u64,
+    /// The trigger's number.
+    pub trigger: u64,
+    /// The runs that came of it; none if it is not resolved, or could not be, or the pipeline had the
+    /// schedule no more.
+    pub runs: Vec<RunId>,
 }
 
 /// An item of `GET /api/v1/locks`.

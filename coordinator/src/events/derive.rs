@@ -77,9 +77,10 @@ impl Deriver {
         let mut retried = BTreeSet::new();
         for (index, change) in (0..).zip(&batch.changes) {
             let before = batch.changes[..index as usize].last();
+            let after = &batch.changes[index as usize + 1..];
             let told = match change {
                 Change::Run(run) => {
-                    let topic = run_topic(run, batch.now);
+                    let topic = run_topic(run, after, batch.now);
                     if topic == "run.retried" {
                         retried.insert(run.id);
                     }
@@ -101,6 +102,7 @@ impl Deriver {
                 | Change::ApiToken(_)
                 | Change::JoinToken(_)
                 | Change::Secret(_)
+                | Change::Schedule(_)
                 | Change::Audit(_) => None,
             };
             if let Some((topic, data)) = told {
@@ -138,9 +140,11 @@ impl Deriver {
             trigger: run.trigger.0,
             actor: run.actor.to_string(),
             cancelled_by: run.cancelled_by.as_ref().map(ToString::to_string),
+            group: run.group.clone(),
+            superseded_by: run.superseded_by,
             created_us: run.created.0,
             finished_us: match run.state {
-                run::State::Active => None,
+                run::State::Waiting { .. } | run::State::Active => None,
                 run::State::Finished { at, .. } => Some(at.0),
                 run::State::Invalid { .. } => Some(run.created.0),
             },
@@ -225,14 +229,20 @@ impl Origin {
     }
 }
 
-fn run_topic(run: &run::Run, now: Wall) -> &'static str {
+fn run_topic(run: &run::Run, after: &[Change], now: Wall) -> &'static str {
     match run.state {
-        run::State::Active if run.cancelled_by.is_some() => "run.cancelling",
-        // The batch that creates a run gives it its own time.
-        run::State::Active if run.created == now => "run.created",
-        run::State::Active => "run.retried",
         run::State::Finished { .. } | run::State::Invalid { .. } => "run.finished",
+        _ if run.cancelled_by.is_some() => "run.cancelling",
+        // Behind a run that was created or retried stands its plan.
+        _ if run.group.is_some() && !after.iter().any(|it| is_plan(it, run.id)) => "run.started",
+        // The batch that creates a run gives it its own time.
+        _ if run.created == now => "run.created",
+        _ => "run.retried",
     }
+}
+
+fn is_plan(change: &Change, run: RunId) -> bool {
+    matches!(change, Change::Plan(plan, _) if *plan == run)
 }
 
 fn job_topic(job: &job::Job) -> &'static str {

@@ -8,7 +8,9 @@ use coordinator_core::lock::{self, Holder};
 use jiff::Timestamp;
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::matrix::Combination;
-use pipelines::name::{AgentName, JobName, LockName, PartitionName, PipelineName, RepositoryName};
+use pipelines::name::{
+    AgentName, GroupName, JobName, LockName, PartitionName, PipelineName, RepositoryName,
+};
 use serde::Serialize;
 
 /// The envelope.
@@ -76,7 +78,8 @@ pub(super) enum Data {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Run {
     pub(super) run: RunId,
-    /// As in the HTTP API: `active`, `cancelling`, `succeeded`, `failed`, `cancelled`, `invalid`.
+    /// As in the HTTP API: `waiting`, `active`, `cancelling`, `succeeded`, `failed`, `cancelled`,
+    /// `invalid`.
     pub(super) status: &'static str,
     pub(super) pipeline: PipelineName,
     pub(super) repository: RepositoryName,
@@ -88,6 +91,12 @@ pub(super) struct Run {
     pub(super) actor: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cancelled_by: Option<String>,
+    /// Of which one run at a time is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) group: Option<GroupName>,
+    /// The newer run of its group that took its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) superseded_by: Option<RunId>,
     pub(super) created_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) finished_us: Option<u64>,

@@ -164,6 +164,31 @@ fn agents_enrol_come_go_and_are_revoked() {
     }
 }
 
+#[test]
+fn a_run_that_waited_for_its_group_is_told_when_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let grouped = |state| {
+        let run = fixtures::run(1, "deploy", state);
+        Change::Run(Run { group: Some("site".parse().unwrap()), ..run })
+    };
+    let plan = || Change::Plan(pipelines::id::RunId(1), fixtures::plan(&["fra"], "true"));
+    let waiting = || grouped(run::State::Waiting { place: 1 });
+    let ended = run::State::Finished { at: Wall(3), outcome: run::Outcome::Failed };
+    let events = told(
+        folder.path(),
+        vec![
+            vec![waiting(), plan()],
+            vec![grouped(run::State::Active)],
+            vec![grouped(ended)],
+            vec![waiting(), plan(), grouped(run::State::Active)],
+        ],
+    );
+    let told = ["created", "started", "finished", "retried", "started"];
+    assert_eq!(subjects(&events), told.map(|topic| format!("fra.run.{topic}")));
+    assert_eq!(json(&events[0])["data"]["status"], "waiting");
+    assert_eq!(json(&events[0])["data"]["group"], "site");
+}
+
 /// The form in which version 1 rests on disks; builds to come must read it.
 #[test]
 fn version_1_of_the_cursor_is_read() {

@@ -40,6 +40,7 @@ struct Page {
 struct Body {
     run: types::Run,
     status: Status,
+    detail: Option<String>,
     inputs: Vec<(String, String)>,
     branch: String,
     commit: String,
@@ -142,6 +143,7 @@ fn body(api: &Api, visitor: &Visitor, id: RunId, query: &RunQuery) -> Result<Bod
     let may_edit = api::runs::may_edit(api, &visitor.actor, id)?;
     Ok(Body {
         status: Status::from(run.status.as_str()),
+        detail: run.detail(),
         inputs: inputs.into_iter().collect(),
         branch: words::branch(&run.reference).to_owned(),
         commit: words::short(&run.commit).to_owned(),
@@ -150,7 +152,7 @@ fn body(api: &Api, visitor: &Visitor, id: RunId, query: &RunQuery) -> Result<Bod
         partitions: partitions(jobs, query.partition.as_ref()),
         chosen: query.partition.clone(),
         csrf_token: visitor.csrf_token.clone(),
-        may_cancel: run.status == "active" && may_edit,
+        may_cancel: matches!(run.status.as_str(), "waiting" | "active") && may_edit,
         may_retry: is_retryable && may_edit,
         run,
     })

@@ -42,6 +42,7 @@ struct List {
 struct Row {
     id: RunId,
     status: Status,
+    detail: Option<String>,
     pipeline: String,
     repository: String,
     branch: String,
@@ -86,6 +87,7 @@ fn row(run: Run) -> Row {
     Row {
         id: run.id,
         status: Status::from(run.status.as_str()),
+        detail: run.detail(),
         pipeline: run.pipeline.to_string(),
         repository: run.repository.to_string(),
         branch: words::branch(&run.reference).to_owned(),

@@ -33,6 +33,10 @@ pub(super) fn status(
     origin: Option<&Origin>,
 ) -> Status {
     let (state, description) = match &run.state {
+        run::State::Waiting { .. } => {
+            let group = run.group.as_ref().map_or("", |group| group.as_str());
+            ("pending", format!("Run {} waits for its turn in the group {group}", run.id))
+        }
         run::State::Active => match &run.cancelled_by {
             Some(actor) => ("pending", format!("Run {} is being cancelled by {actor}", run.id)),
             None => ("pending", format!("Run {} is under way", run.id)),
@@ -42,10 +46,7 @@ pub(super) fn status(
             match outcome {
                 Outcome::Succeeded => ("success", format!("Succeeded in {took}")),
                 Outcome::Failed => ("failure", format!("{} after {took}", failed(plan, jobs))),
-                Outcome::Cancelled => {
-                    let by = run.cancelled_by.as_ref().map(|actor| format!(" by {actor}"));
-                    ("error", format!("Cancelled{} after {took}", by.unwrap_or_default()))
-                }
+                Outcome::Cancelled => ("error", format!("{} after {took}", cancelled(run))),
             }
         }
         run::State::Invalid { .. } => ("error", format!("{} does not compile", run.file)),
@@ -55,6 +56,14 @@ pub(super) fn status(
         description: short(description),
         target_url: origin.map(|origin| format!("{}/runs/{}", origin.as_str(), run.id)),
         context: format!("garrison/{}", run.pipeline),
+    }
+}
+
+fn cancelled(run: &Run) -> String {
+    match (run.superseded_by, &run.cancelled_by) {
+        (Some(newer), _) => format!("Superseded by run {newer}"),
+        (None, Some(actor)) => format!("Cancelled by {actor}"),
+        (None, None) => "Cancelled".to_owned(),
     }
 }
 
@@ -150,6 +159,13 @@ mod tests {
         let cancelled = Run { cancelled_by: by, ..ended(Outcome::Cancelled) };
         let words = "Cancelled by local admin after 2 min 5 s";
         assert_eq!(said(&cancelled, &[]), ("error", words.to_owned()));
+        let superseded = Run { superseded_by: Some(RunId(8)), ..cancelled };
+        let words = "Superseded by run 8 after 2 min 5 s";
+        assert_eq!(said(&superseded, &[]), ("error", words.to_owned()));
+        let waiting = fixtures::run(7, "deploy", run::State::Waiting { place: 1 });
+        let waiting = Run { group: Some("site".parse().unwrap()), ..waiting };
+        let words = "Run 7 waits for its turn in the group site";
+        assert_eq!(said(&waiting, &[]), ("pending", words.to_owned()));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use coordinator_core::event::Wall;
 use coordinator_core::job::{self, Job};
 use coordinator_core::lock::{Holder, Lock, LockKey};
 use coordinator_core::run::{self, Run};
+use coordinator_core::schedule::{Fired, ScheduleKey, Scheduled};
 use coordinator_core::secret::{self, Sealed, Secret, SecretKey};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{self, Cause, Trigger, TriggerId};
@@ -20,6 +21,7 @@ use pipelines::name::PartitionName;
 use pipelines::outcome::{LogEnd, Outcome, Verdict};
 use pipelines::output::Outputs;
 use pipelines::plan::{self, Plan, Task};
+use pipelines::schedule::{Missed, Schedule};
 use uuid::Uuid;
 
 /// A day, in µs.
@@ -51,6 +53,8 @@ pub(crate) fn run(id: u64, pipeline: &str, state: run::State) -> Run {
         source: None,
         created: Wall(id),
         cancelled_by: None,
+        group: None,
+        superseded_by: None,
         state,
     }
 }
@@ -71,6 +75,7 @@ pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
         pipeline: "deploy".parse().unwrap(),
         file: "deploy.yaml".to_owned(),
         lock: None,
+        concurrency: None,
         jobs,
     })
 }
@@ -168,6 +173,24 @@ pub(crate) fn one_of_each() -> Vec<Change> {
             sealed: Some(Sealed { key: "k".into(), nonce: "n".into(), bytes: "b".into() }),
             by: Actor::LocalAdmin,
             at: Wall(1),
+        }),
+        Change::Schedule(Scheduled {
+            key: ScheduleKey {
+                repository: "metal".parse().unwrap(),
+                file: "deploy.yaml".to_owned(),
+                schedule: Schedule {
+                    cron: "30 2 * * 2".to_owned(),
+                    timezone: "Europe/Berlin".to_owned(),
+                    inputs: [("check".to_owned(), "true".to_owned())].into(),
+                    missed: Missed::Skip,
+                },
+            },
+            pipeline: "deploy".parse().unwrap(),
+            partitions: vec![partition("fra-equ01")],
+            reference: "refs/heads/main".to_owned(),
+            commit: "c0ffee".to_owned(),
+            next: Some(Wall(20)),
+            last: Some(Fired { due: Wall(10), trigger: TriggerId(1) }),
         }),
         Change::Audit(Audit {
             number: 1,

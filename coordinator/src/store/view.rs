@@ -193,7 +193,7 @@ impl View {
             }
             Change::Run(run) => {
                 match run.state {
-                    run::State::Active => {
+                    run::State::Waiting { .. } | run::State::Active => {
                         self.db.insert(keys::run_active(run.id), NOTHING)?;
                     }
                     run::State::Finished { .. } | run::State::Invalid { .. } => {
@@ -222,6 +222,9 @@ impl View {
             }
             Change::Secret(secret) => {
                 self.db.insert(keys::secret(&secret.key), value)?;
+            }
+            Change::Schedule(scheduled) => {
+                self.db.insert(keys::schedule(&scheduled.key), value)?;
             }
             Change::Audit(audit) => {
                 self.db.insert(keys::audit(audit.number), value)?;

@@ -303,6 +303,7 @@ impl World {
                         self.answered(asked, answer);
                     }
                 }
+                Effect::Warn(text) => note!(self, "{text}"),
                 Effect::Complain(fault) => self.ledger.find(Rule::Pickup, fault),
                 Effect::Resolve(trigger) => running.resolving.push(*trigger),
                 Effect::Send { session, message } => {
@@ -369,7 +370,7 @@ impl World {
 
     /// The core must hold what the records say, and nothing else.
     fn check_core(&mut self) {
-        if self.mutant == Some(Mutant::ForgetLocks) {
+        if matches!(self.mutant, Some(Mutant::ForgetLocks | Mutant::ForgetGroups)) {
             return;
         }
         let Some(running) = &self.coordinator.running else { return };
@@ -387,6 +388,9 @@ pub(crate) fn snapshot(mutant: Option<Mutant>, view: &View) -> Snapshot {
     let mut snapshot = view.snapshot();
     if mutant == Some(Mutant::ForgetLocks) {
         snapshot.locks.clear();
+    }
+    if mutant == Some(Mutant::ForgetGroups) {
+        snapshot.runs.iter_mut().for_each(|stored| stored.run.group = None);
     }
     snapshot
 }

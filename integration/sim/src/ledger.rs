@@ -23,6 +23,9 @@ pub enum Rule {
     /// G2: programs under one lock do not overlap unless their holder is the same; whoever works
     /// under a lock holds it, and one under which something may still run stays held.
     Locks,
+    /// Of a group's runs one at most is under way, and one is while any waits. Of one that waits no
+    /// program runs.
+    Groups,
     /// An attempt is given up for its lease only when it provably runs no more.
     Leases,
     /// G3: a program ends by itself, by somebody's wish, or with its lease; not by faults of others.

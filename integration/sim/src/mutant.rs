@@ -31,6 +31,8 @@ pub enum Mutant {
     ForgetSync,
     /// Locks do not survive a restart of the coordinator.
     ForgetLocks,
+    /// Which group a run belongs to does not survive a restart of the coordinator.
+    ForgetGroups,
     /// What a dead runner left on a device is taken to be over.
     TrustTheDead,
     /// Runners leave it to their agent to end what has no lease any more.
@@ -41,7 +43,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 12] = [
+    pub const ALL: [Mutant; 13] = [
         Mutant::StartBeforeStoring,
         Mutant::DropFence,
         Mutant::ReassignOnTimeout,
@@ -51,6 +53,7 @@ impl Mutant {
         Mutant::AcknowledgeUnsyncedLogs,
         Mutant::ForgetSync,
         Mutant::ForgetLocks,
+        Mutant::ForgetGroups,
         Mutant::TrustTheDead,
         Mutant::LeaveLeaseToAgent,
         Mutant::TickByWallClock,
@@ -68,6 +71,7 @@ impl Mutant {
             Mutant::AcknowledgeUnsyncedLogs => "acknowledge-unsynced-logs",
             Mutant::ForgetSync => "forget-sync",
             Mutant::ForgetLocks => "forget-locks",
+            Mutant::ForgetGroups => "forget-groups",
             Mutant::TrustTheDead => "trust-the-dead",
             Mutant::LeaveLeaseToAgent => "leave-lease-to-agent",
             Mutant::TickByWallClock => "tick-by-wall-clock",

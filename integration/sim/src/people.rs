@@ -12,7 +12,7 @@ use coordinator_core::run;
 use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::{Cause, Trigger};
 use pipelines::id::RunId;
-use pipelines::plan::{Job, OnLost, Plan, Retry, RetryOn, Ssh, Task};
+use pipelines::plan::{Concurrency, Job, Mode, OnLost, Plan, Retry, RetryOn, Ssh, Task};
 
 use crate::coordinator::Input;
 use crate::ledger::Rule;
@@ -62,7 +62,7 @@ impl World {
     pub(crate) fn runs(&self, active: bool) -> Vec<RunId> {
         let Some(running) = &self.coordinator.running else { return vec![] };
         let fits = |run: &&run::Run| match run.state {
-            run::State::Active => active,
+            run::State::Waiting { .. } | run::State::Active => active,
             run::State::Finished { outcome, .. } => !active && outcome != run::Outcome::Succeeded,
             run::State::Invalid { .. } => false,
         };
@@ -201,13 +201,22 @@ fn compile(trigger: &Trigger) -> Result<Vec<Resolution>, String> {
                 .into_iter()
                 .chain([on("fra", &[0, 1, 2])]),
         ),
-        3 => plan(
-            None,
-            [on("muc", &[]).leased(OnLost::Retry { after_s: 120 }), on("fra", &[0]).again(1, 90)],
+        3 => in_group(
+            Mode::Queue,
+            plan(
+                None,
+                [
+                    on("muc", &[]).leased(OnLost::Retry { after_s: 120 }),
+                    on("fra", &[0]).again(1, 90),
+                ],
+            ),
         ),
-        4 => plan(
-            Some("site"),
-            [on("fra", &[]).leased(OnLost::Fail { after_s: 60 }).again(1, 30), on("fra", &[0])],
+        4 => in_group(
+            Mode::CancelRunning,
+            plan(
+                Some("site"),
+                [on("fra", &[]).leased(OnLost::Fail { after_s: 60 }).again(1, 30), on("fra", &[0])],
+            ),
         ),
         5 => plan(Some("site"), [on("fra", &[]).on_device(), on("fra", &[0]).with_lock("probe")]),
         6 => plan(None, [on("fra", &[]).in_rack(), on("muc", &[]).on_device().with_lock("probe")]),
@@ -219,7 +228,10 @@ fn compile(trigger: &Trigger) -> Result<Vec<Resolution>, String> {
                 on("muc", &[]),
             ],
         ),
-        _ => plan(None, [on("fra", &[]), on("muc", &[]).with_lock("probe")]),
+        _ => in_group(
+            Mode::NewestOnly,
+            plan(None, [on("fra", &[]), on("muc", &[]).with_lock("probe")]),
+        ),
     };
     Ok(vec![Resolution {
         commit: "c0ffee".into(),
@@ -237,7 +249,14 @@ fn plan(lock: Option<&str>, jobs: impl IntoIterator<Item = Draft>) -> Result<Pla
         |(index, Draft(job)): (usize, Draft)| Job { name: name(&format!("job-{index}")), ..job };
     let jobs = jobs.into_iter().enumerate().map(named).collect();
     let (lock, inputs) = (lock.map(name), BTreeMap::new());
-    Ok(Plan { pipeline: name("site"), file: FILE.into(), lock, inputs, jobs })
+    let (pipeline, file, concurrency) = (name("site"), FILE.into(), None);
+    Ok(Plan { pipeline, file, lock, concurrency, inputs, jobs })
+}
+
+/// The same, in the group that all of them share.
+fn in_group(mode: Mode, plan: Result<Plan, String>) -> Result<Plan, String> {
+    let concurrency = Some(Concurrency { group: name("site"), mode });
+    Ok(Plan { concurrency, ..plan? })
 }
 
 /// A job that is yet to be named.

@@ -4,7 +4,7 @@
 //! batch is committed, when somebody is told something, when the coordinator starts, and at the
 //! end, when a world without faults has come to rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use coordinator::store::journal::{Journal, Seq};
@@ -13,7 +13,7 @@ use coordinator_core::attempt::{self, Attempt};
 use coordinator_core::change::Change;
 use coordinator_core::event::{Ask, Event};
 use coordinator_core::lock::Holder;
-use coordinator_core::{job, trigger};
+use coordinator_core::{job, run, trigger};
 use pipelines::id::AttemptId;
 use pipelines::limits;
 use pipelines::outcome::Outcome;
@@ -74,6 +74,15 @@ impl World {
             if other.job == attempt.job && !self.ledger.is_doubtful(other) {
                 let text = format!("{attempt} starts while {other} runs");
                 self.ledger.find(Rule::Overlap, text);
+            }
+            let group = self.book.group_of(attempt.job.run);
+            if group.is_some()
+                && other.job.run != attempt.job.run
+                && group == self.book.group_of(other.job.run)
+                && !self.ledger.is_doubtful(other)
+            {
+                let text = format!("{attempt} starts in group {group:?} while {other} runs");
+                self.ledger.find(Rule::Groups, text);
             }
             for (lock, other_holder) in self.book.locks_of(other.job) {
                 let shared =
@@ -325,6 +334,30 @@ impl World {
             if active && !ready {
                 broken.push((Rule::State, format!("job {} runs before what it needs", job.id)));
             }
+        }
+        let (mut started, mut waiting) = (BTreeMap::new(), BTreeSet::new());
+        for run in book.runs.values() {
+            let Some(group) = book.group_of(run.id) else { continue };
+            match run.state {
+                run::State::Active => {
+                    if let Some(other) = started.insert(group, run.id) {
+                        let text =
+                            format!("runs {other} and {} of group {group} are under way", run.id);
+                        broken.push((Rule::Groups, text));
+                    }
+                }
+                run::State::Waiting { .. } => {
+                    waiting.insert(group);
+                    if let Some(attempt) = open.iter().find(|it| it.id.job.run == run.id) {
+                        let text = format!("run {} waits, and {} is open", run.id, attempt.id);
+                        broken.push((Rule::Groups, text));
+                    }
+                }
+                run::State::Finished { .. } | run::State::Invalid { .. } => {}
+            }
+        }
+        if let Some(group) = waiting.into_iter().find(|group| !started.contains_key(group)) {
+            broken.push((Rule::Groups, format!("runs of group {group} wait for nobody")));
         }
         for attempt in &open {
             for (lock, holder) in book.locks_of(attempt.id.job) {

@@ -62,7 +62,11 @@ fn change(change: &Change) -> Option<String> {
             (Some(_), Some(attempt)) => format!("lock {} in doubt for {attempt}", it.key),
         },
         Change::Audit(it) => it.text.clone(),
-        Change::Plan(..) | Change::ApiToken(_) | Change::JoinToken(_) | Change::Secret(_) => {
+        Change::Plan(..)
+        | Change::ApiToken(_)
+        | Change::JoinToken(_)
+        | Change::Secret(_)
+        | Change::Schedule(_) => {
             return None;
         }
     })

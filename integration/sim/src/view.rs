@@ -14,11 +14,12 @@ use coordinator_core::change::{Change, Snapshot, Stored};
 use coordinator_core::job::Job;
 use coordinator_core::lock::{Holder, Lock, LockKey};
 use coordinator_core::run::Run;
+use coordinator_core::schedule::{ScheduleKey, Scheduled};
 use coordinator_core::secret::{Secret, SecretKey};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{Trigger, TriggerId};
 use pipelines::id::{AttemptId, JobId, RunId};
-use pipelines::name::{LockName, TokenName};
+use pipelines::name::{GroupName, LockName, TokenName};
 use pipelines::plan::{self, Plan};
 use rand::Rng;
 
@@ -46,6 +47,7 @@ pub struct View {
     api_tokens: BTreeMap<TokenName, ApiToken>,
     join_tokens: BTreeMap<TokenHash, JoinToken>,
     secrets: BTreeMap<SecretKey, Secret>,
+    schedules: BTreeMap<ScheduleKey, Scheduled>,
 }
 
 /// A checkpoint: written beside the running coordinator, so some of its records are newer than
@@ -77,6 +79,7 @@ impl View {
             Change::JoinToken(it) => drop(self.join_tokens.insert(it.hash.clone(), it)),
             Change::Lock(it) => drop(self.locks.insert(it.key.clone(), it)),
             Change::Secret(it) => drop(self.secrets.insert(it.key.clone(), it)),
+            Change::Schedule(it) => drop(self.schedules.insert(it.key.clone(), it)),
             Change::Audit(it) => drop(self.audit.insert(it.number, it)),
         }
     }
@@ -94,6 +97,7 @@ impl View {
             join_tokens: self.join_tokens.values().cloned().collect(),
             locks: self.locks.values().filter(|it| it.holder.is_some()).cloned().collect(),
             secrets: self.secrets.values().cloned().collect(),
+            schedules: self.schedules.values().filter(|it| it.next.is_some()).cloned().collect(),
             last_audit: self.audit.keys().last().copied().unwrap_or_default(),
         }
     }
@@ -125,6 +129,11 @@ impl View {
         let run = plan.lock.iter().map(|name| (key(name), Holder::Run(job.run)));
         let own = spec.lock.iter().filter(|name| plan.lock.as_ref() != Some(name));
         run.chain(own.map(|name| (key(name), Holder::Job(job)))).collect()
+    }
+
+    /// The group that a run belongs to, as its plan says.
+    pub fn group_of(&self, run: RunId) -> Option<&GroupName> {
+        Some(&self.plans.get(&run)?.concurrency.as_ref()?.group)
     }
 
     /// A checkpoint that was begun with this view and is done when `later` is the view.

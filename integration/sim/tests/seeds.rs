@@ -115,6 +115,12 @@ fn forgetting_locks_is_caught() {
 }
 
 #[test]
+fn forgetting_who_is_under_way_in_a_group_is_caught() {
+    let rule = caught(Mutant::ForgetGroups);
+    assert!(matches!(rule, Rule::Groups), "{rule:?}");
+}
+
+#[test]
 fn trusting_that_a_dead_runner_left_nothing_on_a_device_is_caught() {
     let rule = caught(Mutant::TrustTheDead);
     assert!(matches!(rule, Rule::Overlap | Rule::Locks), "{rule:?}");

@@ -129,6 +129,9 @@ codes! {
     ServicesWithoutContainer = "P095", "A job that runs in no container has services.";
     TooManyServices = "P096", "A job has too many services.";
     OutputsOfVariants = "P097", "A job with a matrix has outputs.";
+    InvalidCron = "P100", "A cron expression cannot be read.";
+    NeverDue = "P101", "A schedule is never due.";
+    ScheduleLacksInput = "P103", "A schedule does not give a required input.";
     AnsibleUnreadable = "P110", "An Ansible inventory cannot be read.";
     AnsibleLeftOut = "P111", "Something of an Ansible inventory is left out.";
     AnsibleNoHostKey = "P112", "No key of an Ansible inventory's host is known.";

@@ -140,11 +140,11 @@ pub(super) fn read(
     let help = "write a mapping from each window's name to its times";
     let entries = report.entries(value, "`windows`", help).unwrap_or_default();
     if !entries.is_empty()
-        && inventory.entry("time_zone").is_none()
-        && !inventory.has_refused(&["time_zone"])
+        && inventory.entry("timezone").is_none()
+        && !inventory.has_refused(&["timezone"])
     {
-        let message = "the inventory has `windows`, but no `time_zone` that their times are of";
-        report.error(Code::MissingKey, key.span, message, "add `time_zone: Europe/Berlin`, say");
+        let message = "the inventory has `windows`, but no `timezone` that their times are of";
+        report.error(Code::MissingKey, key.span, message, "add `timezone: Europe/Berlin`, say");
     }
     entries.iter().filter_map(|entry| named(report, entry)).collect()
 }

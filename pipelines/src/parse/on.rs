@@ -1,5 +1,6 @@
 //! `on`: when a pipeline starts.
 
+use super::schedule::schedules;
 use crate::ast::{On, Push, Refs};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::fields::Fields;
@@ -7,7 +8,7 @@ use crate::glob::Glob;
 use crate::keys;
 use crate::yaml::{Entry, Node, Value};
 
-const HELP: &str = "write `on: { push: { branches: [main] } }`, `on: { tag: ['v*'] }`, `on: { manual: {} }`, or several";
+const HELP: &str = "write `on: { push: { branches: [main] } }`, `on: { tag: ['v*'] }`, `on: { schedule: [{ cron: \"30 2 * * 2\" }] }`, `on: { manual: {} }`, or several";
 
 const BRANCHES_HELP: &str =
     "write a branch such as `main`, with `*` for a part of it and `**` for whole parts";
@@ -30,10 +31,11 @@ pub(crate) fn on(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<On> {
     let fields = report.fields(&entry.value, span, &keys::ON)?;
     let push = fields.entry("push").and_then(|entry| push(report, entry));
     let tag = fields.entry("tag").and_then(|entry| tag(report, entry));
+    let schedule = fields.entry("schedule").map(|entry| schedules(report, entry));
     let manual = fields.entry("manual").and_then(|entry| {
         report.fields_or_none(&entry.value, entry.key.span, &keys::MANUAL).map(|_| ())
     });
-    Some(On { span, push, tag, manual: manual.is_some() })
+    Some(On { span, push, tag, schedule: schedule.unwrap_or_default(), manual: manual.is_some() })
 }
 
 fn push(report: &mut Report<'_>, entry: &Entry) -> Option<Push> {

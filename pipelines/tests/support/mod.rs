@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pipelines::load::{Found, Need, Sources, Unavailable, load};
 use pipelines::name::PartitionName;
+use pipelines::schedule::{Missed, Schedule};
 use pipelines::source::File;
 use pipelines::trigger::Trigger;
 
@@ -53,7 +54,7 @@ fn inventory(partition: &PartitionName) -> Found {
 }
 
 /// The trigger that a case names in its first line, as `# trigger: push main`, with the paths that
-/// changed behind it, or `# trigger: os=4 b=c`;
+/// changed behind it, `# trigger: schedule` (on Tuesdays) or `# trigger: os=4 b=c`;
 /// else by hand without inputs.
 pub(crate) fn trigger(bytes: &[u8]) -> Trigger {
     let text = String::from_utf8_lossy(bytes);
@@ -66,6 +67,12 @@ pub(crate) fn trigger(bytes: &[u8]) -> Trigger {
     }
     if let Some(tag) = first.strip_prefix("# trigger: tag ") {
         return Trigger::Tag { tag: tag.to_owned() };
+    }
+    if first == "# trigger: schedule" {
+        let inputs = [("check".to_owned(), "true".to_owned())].into();
+        let (cron, timezone) = ("30 2 * * 2".to_owned(), "Europe/Berlin".to_owned());
+        let schedule = Schedule { cron, timezone, inputs, missed: Missed::Skip };
+        return Trigger::Schedule { schedule };
     }
     let inputs = first.strip_prefix("# trigger: ").unwrap_or_default().split_whitespace();
     let inputs = inputs.map(|input| input.split_once('=').unwrap());

@@ -130,8 +130,8 @@ fn shared_vars(inventory: &Inventory) -> Map<String, Value> {
     if !inventory.labels.is_empty() {
         vars.insert("garrison_partition_labels".into(), json!(inventory.labels));
     }
-    if let Some(time_zone) = &inventory.time_zone {
-        vars.insert("garrison_time_zone".into(), json!(time_zone));
+    if let Some(timezone) = &inventory.timezone {
+        vars.insert("garrison_timezone".into(), json!(timezone));
     }
     vars
 }

@@ -56,8 +56,21 @@ impl Core {
                 "{actor} may only view; triggering needs edit"
             )));
         }
+        let (trigger, new) = self.take(actor, key, repository, reference, cause);
+        Ok(Answer::Triggered { trigger, new })
+    }
+
+    /// Takes a trigger, unless its key was taken before; gives its number, and whether it is new.
+    pub(super) fn take(
+        &mut self,
+        actor: &Actor,
+        key: &str,
+        repository: &RepositoryName,
+        reference: &str,
+        cause: &Cause,
+    ) -> (TriggerId, bool) {
         if let Some(trigger) = self.state.keys.get(key) {
-            return Ok(Answer::Triggered { trigger: *trigger, new: false });
+            return (*trigger, false);
         }
         let trigger = Trigger {
             id: TriggerId(self.state.last_trigger + 1),
@@ -70,9 +83,9 @@ impl Core {
             state: trigger::State::Pending,
         };
         self.put(Change::Trigger(trigger.clone()));
-        let answer = Answer::Triggered { trigger: trigger.id, new: true };
+        let id = trigger.id;
         self.step.effects.push(Effect::Resolve(Box::new(trigger)));
-        Ok(answer)
+        (id, true)
     }
 
     fn create_api_token(

@@ -11,6 +11,7 @@ use crate::attempt::Attempt;
 use crate::change::{Change, Stored};
 use crate::deadline::Due;
 use crate::event::{Answer, Refusal, Resolution, ToAgent};
+use crate::group::GroupKey;
 use crate::job::{self, Job};
 use crate::run::{self, Run};
 use crate::trigger::{self, Trigger, TriggerId};
@@ -40,8 +41,11 @@ impl Core {
 
     fn create_run(&mut self, trigger: &Trigger, resolution: &Resolution) -> RunId {
         let id = RunId(self.state.last_run + 1);
+        let concurrency = resolution.plan.as_ref().ok().and_then(|plan| plan.concurrency.as_ref());
+        let group = concurrency
+            .map(|it| GroupKey { repository: trigger.repository.clone(), name: it.group.clone() });
         let state = match &resolution.plan {
-            Ok(_) => run::State::Active,
+            Ok(_) => self.first_state(group.as_ref()),
             Err(diagnostics) => run::State::Invalid { diagnostics: diagnostics.clone() },
         };
         self.put(Change::Run(Run {
@@ -56,6 +60,8 @@ impl Core {
             source: resolution.source.clone(),
             created: self.now,
             cancelled_by: None,
+            group: group.map(|group| group.name),
+            superseded_by: None,
             state,
         }));
         if let Ok(plan) = &resolution.plan {
@@ -71,13 +77,13 @@ impl Core {
                     state: job::State::Waiting,
                 }));
             }
-            self.advance_all(id, plan);
+            self.begin(id, plan);
         }
         id
     }
 
     /// Moves every waiting job on whose needs are final, and the run if all jobs are.
-    fn advance_all(&mut self, run: RunId, plan: &Plan) {
+    pub(super) fn advance_all(&mut self, run: RunId, plan: &Plan) {
         // Each job stands behind what it needs, so that one pass carries a skip all the way.
         for index in 0..plan.jobs.len() as u32 {
             self.advance(run.job(index));
@@ -132,7 +138,11 @@ impl Core {
         };
         let state = run::State::Finished { at: self.now, outcome };
         let run = Run { state, ..active.run.clone() };
+        let group = run.group_key();
         self.put(Change::Run(run));
+        if let Some(group) = group {
+            self.begin_next(&group);
+        }
     }
 
     pub(super) fn cancel(&mut self, actor: &Actor, id: RunId) -> Result<Answer, Refusal> {
@@ -141,9 +151,16 @@ impl Core {
         if active.run.cancelled_by.is_some() {
             return Ok(Answer::Done);
         }
-        let run = Run { cancelled_by: Some(actor.clone()), ..active.run.clone() };
-        let jobs = active.jobs.clone();
-        self.put(Change::Run(run));
+        let run = active.run.clone();
+        self.end_run(run, actor);
+        Ok(Answer::Done)
+    }
+
+    /// Ends what runs of an active run, and what waits does not start.
+    pub(super) fn end_run(&mut self, run: Run, actor: &Actor) {
+        let id = run.id;
+        let jobs = self.state.runs.get(&id).map_or(Vec::new(), |active| active.jobs.clone());
+        self.put(Change::Run(Run { cancelled_by: Some(actor.clone()), ..run }));
         for job in jobs {
             match job.state {
                 job::State::Waiting | job::State::Queued | job::State::Paused { .. } => {
@@ -159,7 +176,6 @@ impl Core {
             }
         }
         self.finish_run(id);
-        Ok(Answer::Done)
     }
 
     fn cancel_attempt(&mut self, id: AttemptId, actor: &Actor) {
@@ -178,7 +194,9 @@ impl Core {
             return conflict("is still active: cancel it first, or wait for its end");
         }
         match stored.run.state {
-            run::State::Active => return conflict("is still active"),
+            run::State::Waiting { .. } | run::State::Active => {
+                return conflict("is still active");
+            }
             run::State::Invalid { .. } => {
                 return conflict("did not compile: correct the pipeline and trigger it again");
             }
@@ -190,14 +208,15 @@ impl Core {
         for job in &stored.plan.jobs {
             needs(actor, Role::Edit, &job.partition, "retrying")?;
         }
-        let run = Run { state: run::State::Active, cancelled_by: None, ..stored.run.clone() };
+        let state = self.first_state(stored.run.group_key().as_ref());
+        let run = Run { state, cancelled_by: None, superseded_by: None, ..stored.run.clone() };
         self.put(Change::Run(run));
         self.put(Change::Plan(id, Arc::clone(&stored.plan)));
         for (job, again) in stored.jobs.iter().zip(again(stored)) {
             let state = if again { job::State::Waiting } else { job.state.clone() };
             self.put(Change::Job(Job { state, tried: 0, ..job.clone() }));
         }
-        self.advance_all(id, &stored.plan);
+        self.begin(id, &stored.plan);
         Ok(Answer::Done)
     }
 

@@ -1,7 +1,9 @@
 //! Stories of the core, told in the words of its users, and random events against invariants.
 
+mod groups;
 mod outputs;
 mod random;
+mod schedules;
 mod secrets;
 mod world;
 

@@ -22,6 +22,7 @@ const CHECK_S: u64 = 60;
 impl Core {
     pub(super) fn tick(&mut self, at: Steady) {
         self.steady = self.steady.max(at);
+        self.start_due();
         while let Some(due) = self.deadlines.pop(self.steady) {
             match due {
                 Due::Again(job) => self.again(job),

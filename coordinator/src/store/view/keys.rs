@@ -4,6 +4,7 @@
 use coordinator_core::agent::AgentKey;
 use coordinator_core::event::Wall;
 use coordinator_core::lock::LockKey;
+use coordinator_core::schedule::ScheduleKey;
 use coordinator_core::secret::{Scope, SecretKey};
 use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::TriggerId;
@@ -36,11 +37,12 @@ pub(super) enum Table {
     Lock = 14,
     Audit = 15,
     Secret = 16,
+    Schedule = 17,
 }
 
 impl Table {
     /// The tables that hold records; all others are found from them.
-    pub(super) const RECORDS: [Table; 11] = [
+    pub(super) const RECORDS: [Table; 12] = [
         Table::Trigger,
         Table::Run,
         Table::Plan,
@@ -52,6 +54,7 @@ impl Table {
         Table::Lock,
         Table::Audit,
         Table::Secret,
+        Table::Schedule,
     ];
 }
 
@@ -181,6 +184,13 @@ pub(super) fn secret(secret: &SecretKey) -> Vec<u8> {
     };
     let name = secret.name.as_str().as_bytes();
     key(Table::Secret, &[name, &[0, kind], one.as_bytes(), &[0], other.as_bytes()])
+}
+
+/// Sorted by repository and file.
+pub(super) fn schedule(schedule: &ScheduleKey) -> Vec<u8> {
+    let ScheduleKey { repository, file, schedule } = schedule;
+    let text = serde_json::to_vec(schedule).expect("a schedule has only string keys");
+    key(Table::Schedule, &[repository.as_str().as_bytes(), &[0], file.as_bytes(), &[0], &text])
 }
 
 /// The number at the end of a key or as a value.

@@ -13,6 +13,7 @@ use coordinator_core::event::Wall;
 use coordinator_core::job::Job;
 use coordinator_core::lock::Lock;
 use coordinator_core::run::Run;
+use coordinator_core::schedule::Scheduled;
 use coordinator_core::secret::{Secret, SecretKey};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{Trigger, TriggerId};
@@ -204,6 +205,13 @@ impl View {
         self.all(&[Table::Secret as u8], as_secret)
     }
 
+    /// Schedules that are due some time, by repository and file.
+    pub fn schedules(&self) -> Result<Vec<Scheduled>, Error> {
+        let mut schedules = self.all(&[Table::Schedule as u8], as_schedule)?;
+        schedules.retain(|scheduled| scheduled.next.is_some());
+        Ok(schedules)
+    }
+
     /// What the core starts from at `now`.
     pub fn snapshot(&self, now: Wall) -> Result<Snapshot, Error> {
         let mut runs = Vec::new();
@@ -221,6 +229,7 @@ impl View {
             join_tokens: self.join_tokens()?,
             locks: self.locks()?,
             secrets: self.secrets()?,
+            schedules: self.schedules()?,
             last_audit: self.last(Table::Audit)?,
         })
     }
@@ -235,7 +244,7 @@ impl View {
                 };
                 Box::new(merged(partitions.iter().map(row).collect()))
             }
-            (None, Some("active" | "cancelling")) => {
+            (None, Some("waiting" | "active" | "cancelling")) => {
                 self.descending(vec![Table::RunActive as u8]..keys::run_active(before))
             }
             (None, _) => self.descending(vec![Table::Run as u8]..keys::run(before)),
@@ -351,4 +360,5 @@ pick! {
     as_lock: Lock -> Lock;
     as_audit: Audit -> Audit;
     as_secret: Secret -> Secret;
+    as_schedule: Schedule -> Scheduled;
 }

@@ -1,15 +1,17 @@
 //! Random events against what must always hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pipelines::id::RunId;
 use pipelines::outcome::{Exit, Outcome};
-use pipelines::plan::{OnLost, When};
+use pipelines::plan::{Mode, OnLost, Plan, When};
+use pipelines::schedule::{Missed, Schedule};
 use proptest::prelude::*;
 
-use super::world::{World, deploy, key, locked, patient, rescue};
-use crate::job;
-use crate::lock::{Holder, LockKey};
+use super::schedules::schedule;
+use super::world::{World, deploy, grouped, key, locked, patient, rescue};
+use crate::lock::{Holder, Lock, LockKey};
+use crate::{job, run};
 
 const AGENTS: [&str; 3] = ["fra/mgmt01", "fra/mgmt02", "muc/mgmt01"];
 
@@ -25,6 +27,8 @@ enum Act {
     Start(usize),
     End(usize, u8),
     Wait(u64),
+    Find(u8),
+    Night(u64),
     Cordon(usize, bool),
     DeclareLost(usize),
     Upgrade(usize),
@@ -46,6 +50,8 @@ fn act() -> impl Strategy<Value = Act> {
         8 => agent.clone().prop_map(Act::Start),
         8 => (agent.clone(), 0..6u8).prop_map(|(agent, how)| Act::End(agent, how)),
         2 => (1..200u64).prop_map(Act::Wait),
+        1 => (0..4u8).prop_map(Act::Find),
+        1 => (0..9u64).prop_map(Act::Night),
         1 => (agent.clone(), any::<bool>()).prop_map(|(agent, on)| Act::Cordon(agent, on)),
         1 => agent.clone().prop_map(Act::DeclareLost),
         1 => agent.clone().prop_map(Act::Upgrade),
@@ -59,11 +65,15 @@ fn perform(world: &mut World, act: &Act) {
     match *act {
         Act::Trigger(key) => {
             let partitions: &[&str] = if key % 2 == 0 { &["fra"] } else { &["fra", "muc"] };
-            let plan = match key % 6 {
+            let plan = match key % 9 {
                 0 => deploy(partitions),
                 1 => patient(OnLost::Fail { after_s: 3600 }, 60),
-                3 => rescue(),
                 2 => patient(OnLost::Retry { after_s: 3600 }, 0),
+                3 => grouped(Mode::Queue),
+                4 => grouped(Mode::NewestOnly),
+                // A group and a lock at once.
+                5 => Plan { lock: Some("site".parse().unwrap()), ..grouped(Mode::CancelRunning) },
+                6 => rescue(),
                 _ => locked(partitions),
             };
             world.trigger(&format!("delivery-{key}"), plan);
@@ -86,6 +96,9 @@ fn perform(world: &mut World, act: &Act) {
         Act::Start(agent) => world.start(AGENTS[agent]),
         Act::End(agent, how) => world.end(AGENTS[agent], ending(how)),
         Act::Wait(minutes) => world.wait(minutes),
+        Act::Find(which) => world.finds("c0ffee", &schedules(which)),
+        // Also nights that were before the last.
+        Act::Night(day) => world.wall_clock(&format!("2026-11-2{day}T02:00:00Z")),
         Act::Cordon(agent, on) => world.cordon(AGENTS[agent], on),
         Act::DeclareLost(agent) => world.declare_lost(AGENTS[agent]),
         Act::Upgrade(agent) => world.upgrade(AGENTS[agent]),
@@ -95,6 +108,13 @@ fn perform(world: &mut World, act: &Act) {
         Act::BreakLock(run) => world.break_lock("fra", "site", Holder::Run(RunId(run))),
         Act::Restart => world.restart(),
     }
+}
+
+/// The schedules whose bits are set.
+fn schedules(which: u8) -> Vec<Schedule> {
+    let all = [("0 1 * * *", Missed::Once), ("*/30 2 * * *", Missed::Skip)];
+    let chosen = all.into_iter().enumerate().filter(|(bit, _)| which >> bit & 1 == 1);
+    chosen.map(|(_, (cron, missed))| schedule(cron, missed)).collect()
 }
 
 fn ending(how: u8) -> Outcome {
@@ -124,6 +144,53 @@ fn check_locks(world: &World) -> Result<(), TestCaseError> {
         let Some(Holder::Run(run)) = lock.holder else { continue };
         let over = world.store.runs[&run].is_final();
         prop_assert!(!over || lock.in_doubt.is_some(), "{} outlives {}", lock.key, run);
+    }
+    Ok(())
+}
+
+/// Of a group's runs one is under way while any is not over, and the others do nothing.
+fn check_groups(world: &World) -> Result<(), TestCaseError> {
+    let (mut started, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+    for (id, run) in &world.store.runs {
+        let Some(plan) = world.store.plans.get(id) else { continue };
+        let Some(concurrency) = &plan.concurrency else { continue };
+        match run.state {
+            run::State::Active => {
+                let is_first = started.insert(concurrency.group.clone());
+                prop_assert!(is_first, "run {} is under way beside another", id);
+            }
+            run::State::Waiting { .. } => {
+                waiting.insert(concurrency.group.clone());
+                let mut attempts = world.store.attempts.values().filter(|it| it.id.job.run == *id);
+                prop_assert!(!attempts.any(|it| it.is_open()), "run {} works and waits", id);
+                let mut jobs = world.store.jobs.values().filter(|it| it.id.run == *id);
+                let waits = |job: &job::Job| job.state == job::State::Waiting;
+                prop_assert!(jobs.all(|it| waits(it) || it.state.is_success()), "run {}", id);
+                let held = |lock: &&Lock| lock.holder.is_some_and(|it| it.jobs().0.run == *id);
+                let locks = world.store.locks.values().filter(held);
+                for lock in locks {
+                    prop_assert!(lock.in_doubt.is_some(), "run {} waits with {}", id, lock.key);
+                }
+            }
+            run::State::Finished { .. } | run::State::Invalid { .. } => {}
+        }
+    }
+    prop_assert!(waiting.is_subset(&started), "a group waits for nobody");
+    Ok(())
+}
+
+/// Each time starts a schedule once, and what is on record as started is a trigger.
+fn check_schedules(world: &World) -> Result<(), TestCaseError> {
+    let mut keys = BTreeSet::new();
+    for trigger in world.store.triggers.values() {
+        prop_assert!(keys.insert(&trigger.key), "{} acts twice", trigger.key);
+    }
+    for scheduled in world.store.schedules.values() {
+        if let Some(last) = scheduled.last {
+            let trigger = world.store.triggers.get(&last.trigger);
+            let key = trigger.map(|trigger| trigger.key.clone());
+            prop_assert_eq!(key, Some(scheduled.key.trigger_key(last.due)));
+        }
     }
     Ok(())
 }
@@ -165,6 +232,8 @@ fn check(world: &World) -> Result<(), TestCaseError> {
         prop_assert!(host.starts.values().all(|starts| *starts == 1), "{:?}", host.starts);
     }
     check_locks(world)?;
+    check_groups(world)?;
+    check_schedules(world)?;
     prop_assert_eq!(world.core.state(), &world.remembered(), "state differs from its changes");
     Ok(())
 }

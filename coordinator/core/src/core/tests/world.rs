@@ -8,7 +8,7 @@ use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
 use pipelines::name::LabelName;
 use pipelines::outcome::{LogEnd, Outcome, Progress, Verdict};
-use pipelines::plan::{self, OnLost, Plan, Retry, RetryOn, Task, When};
+use pipelines::plan::{self, Concurrency, Mode, OnLost, Plan, Retry, RetryOn, Task, When};
 use uuid::Uuid;
 
 use crate::actor::{Actor, Grant, Role, Scope};
@@ -18,6 +18,7 @@ use crate::core::Core;
 use crate::deadline::Steady;
 use crate::event::{Ask, Effect, Event, RequestId, Resolution, Step, ToAgent, Wall};
 use crate::lock::{Holder, Lock, LockKey};
+use crate::schedule::{ScheduleKey, Scheduled};
 use crate::state::State;
 use crate::token::TokenHash;
 use crate::trigger::Cause;
@@ -40,6 +41,7 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
         pipeline: "site".parse().unwrap(),
         file: ".garrison/site.yaml".into(),
         lock: None,
+        concurrency: None,
         inputs: Inputs::new(),
         jobs,
     }
@@ -67,6 +69,13 @@ pub(super) fn locked(partitions: &[&str]) -> Plan {
         job.lock = Some("probe".parse().unwrap());
     }
     Plan { lock: Some("site".parse().unwrap()), ..plan }
+}
+
+/// One job in `fra`, in a run of the group `site`.
+pub(super) fn grouped(mode: Mode) -> Plan {
+    let mut plan = deploy(&["fra"]);
+    plan.jobs.truncate(1);
+    Plan { concurrency: Some(Concurrency { group: "site".parse().unwrap(), mode }), ..plan }
 }
 
 /// One job in `fra` that is tried again, and given up an hour after its agent went away.
@@ -119,12 +128,13 @@ pub(super) struct Store {
     pub(super) plans: BTreeMap<RunId, Arc<Plan>>,
     pub(super) jobs: BTreeMap<JobId, job::Job>,
     pub(super) attempts: BTreeMap<AttemptId, crate::attempt::Attempt>,
-    triggers: BTreeMap<trigger::TriggerId, trigger::Trigger>,
+    pub(super) triggers: BTreeMap<trigger::TriggerId, trigger::Trigger>,
     agents: BTreeMap<AgentKey, crate::agent::Agent>,
     api_tokens: BTreeMap<String, crate::token::ApiToken>,
     join_tokens: BTreeMap<TokenHash, crate::token::JoinToken>,
     pub(super) locks: BTreeMap<LockKey, Lock>,
     secrets: BTreeMap<crate::secret::SecretKey, crate::secret::Secret>,
+    pub(super) schedules: BTreeMap<ScheduleKey, Scheduled>,
     pub(super) audit: Vec<crate::audit::Audit>,
 }
 
@@ -141,6 +151,7 @@ impl Store {
             Change::JoinToken(it) => drop(self.join_tokens.insert(it.hash.clone(), it)),
             Change::Lock(it) => drop(self.locks.insert(it.key.clone(), it)),
             Change::Secret(it) => drop(self.secrets.insert(it.key.clone(), it)),
+            Change::Schedule(it) => drop(self.schedules.insert(it.key.clone(), it)),
             Change::Audit(it) => self.audit.push(it),
         }
     }
@@ -165,6 +176,7 @@ impl Store {
             join_tokens: self.join_tokens.values().cloned().collect(),
             locks: self.locks.values().filter(|it| it.holder.is_some()).cloned().collect(),
             secrets: self.secrets.values().cloned().collect(),
+            schedules: self.schedules.values().filter(|it| it.next.is_some()).cloned().collect(),
             last_audit: self.audit.last().map_or(0, |it| it.number),
         }
     }
@@ -225,6 +237,7 @@ impl World {
                     self.line(&format!("  resolve trigger {}", trigger.id.0));
                 }
                 Effect::Complain(fault) => panic!("{fault}"),
+                Effect::Warn(text) => self.line(&format!("  warning: {text}")),
                 Effect::Close { session, reason } => {
                     self.line(&format!("  close session {}: {reason}", session.0));
                 }
@@ -279,7 +292,7 @@ impl World {
         reply
     }
 
-    fn line(&mut self, text: &str) {
+    pub(super) fn line(&mut self, text: &str) {
         writeln!(self.transcript, "{text}").unwrap();
     }
 
@@ -308,6 +321,10 @@ impl World {
             Change::Secret(it) => {
                 let state = if it.sealed.is_some() { "set" } else { "deleted" };
                 format!("secret {} {state}, version {}", it.key, it.version)
+            }
+            Change::Schedule(it) => {
+                let next = it.next.map(|at| it.key.schedule.local(at.0));
+                format!("schedule {} next {}", it.key, next.as_deref().unwrap_or("never"))
             }
             Change::Audit(it) => format!("audit {}: {} {}", it.number, it.actor, it.text),
         };
@@ -371,6 +388,13 @@ impl World {
         self.line(&format!("upgrade {agent}"));
         let ask = Ask::Upgrade { agent: key(agent), program: "5a".repeat(32) };
         self.ask(Actor::LocalAdmin, ask);
+    }
+
+    /// The wall clock shows this, as RFC 3339 writes it; nothing else happens.
+    pub(super) fn wall_clock(&mut self, at: &str) {
+        self.line(&format!("it is {at}"));
+        self.now = at.parse::<jiff::Timestamp>().unwrap().as_microsecond() as u64;
+        self.happens(&Event::Tick { at: Steady(self.steady) });
     }
 
     /// So many minutes pass.

@@ -8,9 +8,9 @@ use crate::yaml::Node;
 
 const HELP: &str = "write a name of the IANA database, such as `Europe/Berlin` or `UTC`";
 
-/// Reads `time_zone`.
-pub(super) fn read(report: &mut Report<'_>, node: &Node) -> Option<String> {
-    let text = report.text(node, "`time_zone`", HELP)?;
+/// Reads `timezone`.
+pub(crate) fn read(report: &mut Report<'_>, node: &Node) -> Option<String> {
+    let text = report.text(node, "`timezone`", HELP)?;
     let zones = TimeZoneDatabase::bundled();
     // The database does not care for capitals; other programs do.
     let zone = zones.get(text).ok();
