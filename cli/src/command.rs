@@ -3,11 +3,13 @@
 pub mod agents;
 pub mod audit;
 pub mod change;
+mod files;
 pub mod inventory;
 pub mod lint;
 pub mod locks;
 pub mod logs;
 pub mod open;
+pub mod plan;
 pub mod runs;
 pub mod schedules;
 pub mod secrets;

@@ -86,6 +86,8 @@ enum Command {
     Inventory(command::inventory::Action),
     /// Checks pipeline and inventory files without a coordinator.
     Lint(command::lint::Options),
+    /// Shows what a pipeline would run, where, in which order, and why a job is left out, without a coordinator.
+    Plan(command::plan::Options),
 }
 
 /// Parses the arguments and does what they say.
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Agent(options) => daemon::agent(&options),
         Command::Inventory(action) => command::inventory::run(&action),
         Command::Lint(options) => command::lint::run(&options, cli.output),
+        Command::Plan(options) => command::plan::run(&options, cli.output),
         command => cli.connection.client().and_then(|client| match command {
             Command::Trigger(options) => command::trigger::run(&client, &options, cli.output),
             Command::Runs(options) => command::runs::run(&client, &options, cli.output),
@@ -121,7 +124,8 @@ pub fn main() -> ExitCode {
             | Command::Coordinator(_)
             | Command::Agent(_)
             | Command::Inventory(_)
-            | Command::Lint(_) => Ok(Exit::Success),
+            | Command::Lint(_)
+            | Command::Plan(_) => Ok(Exit::Success),
         }),
     };
     exit::conclude(result)

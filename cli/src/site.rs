@@ -180,15 +180,22 @@ impl Site {
 
     /// Starts an agent that was added, and waits until it is connected.
     pub fn start_agent(&mut self, partition: &str, name: &str) -> Result<(), Failure> {
-        self.launch_agent(partition, name)?;
         let client = self.client()?;
         let key = format!("{partition}/{name}");
-        wait(&format!("agent {key} to connect"), || {
+        let found = || {
             let agents: Vec<coordinator::api::types::Agent> = client.get("/api/v1/agents").ok()?;
-            let own = |agent: &&coordinator::api::types::Agent| {
+            let own = |agent: &coordinator::api::types::Agent| {
                 agent.partition.as_str() == partition && agent.name.as_str() == name
             };
-            (agents.iter().find(own)?.status == "connected").then_some(())
+            agents.into_iter().find(own)
+        };
+        // The end of its last session may not have been noticed yet.
+        let before = found().map(|agent| agent.since_us);
+        self.launch_agent(partition, name)?;
+        wait(&format!("agent {key} to connect"), || {
+            let agent = found()?;
+            let is_new = agent.status == "connected" && Some(agent.since_us) != before;
+            is_new.then_some(())
         })
         .map_err(|failure| self.with_log(failure, &format!("agent-{partition}-{name}.log")))
     }

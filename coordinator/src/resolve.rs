@@ -203,6 +203,12 @@ impl Shared {
         }
     }
 
+    /// The partitions that a repository may deploy to.
+    fn may_deploy_to(&self, repository: &RepositoryName) -> Vec<PartitionName> {
+        let bound = self.config.partitions.iter();
+        bound.filter(|it| it.repositories.contains(repository)).map(|it| it.name.clone()).collect()
+    }
+
     /// The inventory that is bound to a partition, if the trigger's repository may deploy there.
     async fn inventory(
         &self,
@@ -351,7 +357,8 @@ impl Pipeline<'_> {
     }
 
     async fn compile(&self, file: File) -> Resolution {
-        let mut loader = Loader::new(self.path.clone());
+        let mut loader =
+            Loader::new(self.path.clone(), self.shared.may_deploy_to(&self.trigger.repository));
         let sources = loop {
             match loader.step() {
                 Step::Done(sources) => break sources,

@@ -42,7 +42,7 @@ fn text(jobs: usize, partitions: usize) -> String {
 }
 
 fn sources(text: &str) -> Sources {
-    load(".garrison/bench.yaml", |need| match need {
+    load(".garrison/bench.yaml", Vec::new(), |need| match need {
         Need::Pipeline(path) => Ok(File { name: path.clone(), bytes: text.as_bytes().to_vec() }),
         Need::Inventory(partition) => Ok(File {
             name: format!("{partition}.yaml"),

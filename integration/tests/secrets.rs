@@ -404,7 +404,7 @@ fn wrong_secrets_are_refused_in_words_that_repeat_nothing() {
         (&["A"], "corr3ct\0", "holds a NUL character"),
         (&["A"], &long, "more than 64 KiB"),
         (&["a"], "corr3ct", "is not made of A-Z"),
-        (&["GARRISON_RUN"], "corr3ct", "begins with 'GARRISON_'"),
+        (&["GARRISON_RUN"], "corr3ct", "begins with one of GARRISON_"),
         (&["A", "--partition", "nowhere"], "corr3ct", "'nowhere' is not in the coordinator's"),
         (&["A", "--repository", "none"], "corr3ct", "'none' is not in the coordinator's"),
         (&["A", "--device", "leaf01"], "corr3ct", "--partition"),

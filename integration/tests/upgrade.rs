@@ -176,7 +176,9 @@ fn a_program_that_ends_on_trial_gives_way_at_the_next_start() {
     ok(running.world.site.kill_agent("fra", "mgmt01"));
     ok(running.world.site.start_agent("fra", "mgmt01"));
     assert_eq!(running.runs(), before);
-    let reason = running.agent()["upgrade"]["reason"].to_string();
+    // The link is there before what it tells is recorded.
+    let reason = || running.agent()["upgrade"]["reason"].as_str().map(str::to_owned);
+    let reason = ok(wait("the reason to be told", reason));
     assert!(reason.contains("ended before the coordinator answered"), "{reason}");
     running.check();
 }

@@ -24,7 +24,9 @@ pub(crate) struct Pipeline {
     pub(crate) name: Option<PipelineName>,
     pub(crate) on: Option<On>,
     pub(crate) inputs: Vec<Input>,
+    /// Those that it names, or those that it chooses among.
     pub(crate) partitions: Vec<Spanned<PartitionName>>,
+    pub(crate) choice: Option<Choice>,
     pub(crate) defaults: Defaults,
     pub(crate) variables: Variables,
     pub(crate) lock: Option<LockName>,
@@ -67,6 +69,24 @@ pub(crate) struct Schedule {
 pub(crate) enum Refs {
     Any,
     Only(Vec<Glob>),
+}
+
+/// Where it runs.
+#[derive(Default)]
+pub(crate) struct Partitions {
+    /// None if it chooses among all that there are.
+    pub(crate) names: Option<Vec<Spanned<PartitionName>>>,
+    pub(crate) choice: Option<Choice>,
+}
+
+/// In which partitions it runs, of those that it names or of all.
+pub(crate) struct Choice {
+    /// Where the key stands.
+    pub(crate) span: Span,
+    /// A condition that must hold.
+    pub(crate) select: Option<Text>,
+    /// A pattern of files, with `{partition}`, of which the push must have changed one.
+    pub(crate) changed: Option<Text>,
 }
 
 #[derive(Default)]

@@ -20,6 +20,8 @@ use crate::source::{Span, Spanned};
 use crate::suggest;
 use crate::template::Templates;
 
+pub(crate) use texts::reads_anything;
+
 /// Inventories of the partitions that a pipeline names; one that is missing was reported.
 pub(crate) type Inventories = BTreeMap<PartitionName, Inventory>;
 
@@ -47,6 +49,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
             .collect(),
     };
     distinct(&pipeline.partitions, "`partitions`", report);
+    texts::check_choice(pipeline, report);
     let templates = Templates::new();
     let outputs = outputs::of(pipeline);
     for job in &pipeline.jobs {

@@ -12,7 +12,7 @@ use crate::load::{Sources, Unavailable};
 use crate::name::PartitionName;
 use crate::parse;
 use crate::plan::Plan;
-use crate::source::{Source, Span};
+use crate::source::{Source, Span, Spanned};
 use crate::suggest;
 use crate::trigger::{self, Answer, Trigger};
 use crate::yaml;
@@ -65,13 +65,15 @@ pub fn explain(sources: &Sources, trigger: &Trigger) -> Result<Explained, Diagno
 /// Who asks for a run wants one; a push that concerns no job is nothing special.
 fn nothing_to_do(explained: &Explained, trigger: &Trigger, on: Span, report: &mut Report<'_>) {
     let (Trigger::Manual { .. }, true) = (trigger, explained.plan.jobs.is_empty()) else { return };
-    let Some(first) = explained.left_out.first() else { return };
-    let message = format!(
-        "there is nothing to do: every job is left out, such as {} in {}: {}",
-        quoted(&first.title()),
-        first.partition,
-        first.reason
-    );
+    let message = match explained.left_out.first() {
+        Some(first) => format!(
+            "there is nothing to do: every job is left out, such as {} in {}: {}",
+            quoted(&first.title()),
+            first.partition,
+            first.reason
+        ),
+        None => "there is nothing to do: this repository may deploy to no partition".to_owned(),
+    };
     let help = "choose other inputs, or see with `garrison plan` why each job is left out";
     report.error(Code::NothingToDo, on, message, help);
 }
@@ -102,7 +104,11 @@ fn read(sources: &Sources, found: &mut Diagnostics) -> Option<Read> {
     };
     let mut document = yaml::read(file, found)?;
     document.root = extend::resolve(document.root, &mut Report::new(&document.source, found));
-    let pipeline = parse::pipeline(&document, &mut Report::new(&document.source, found))?;
+    let mut pipeline = parse::pipeline(&document, &mut Report::new(&document.source, found))?;
+    if let (Some(choice), true) = (&pipeline.choice, pipeline.partitions.is_empty()) {
+        let among = sources.among.iter().map(|name| Spanned::new(name.clone(), choice.span));
+        pipeline.partitions = among.collect();
+    }
     let inventories = inventories(&pipeline, sources, &document.source, found);
     check::check(&pipeline, &inventories, &mut Report::new(&document.source, found));
     Some(Read { source: document.source, pipeline, inventories })

@@ -60,6 +60,11 @@ impl Condition {
         Ok(Condition { expression, speaks_of_results, texts })
     }
 
+    /// Whether it asks how other jobs ended.
+    pub(crate) fn speaks_of_results(&self) -> bool {
+        self.speaks_of_results
+    }
+
     /// After which results of the jobs that it needs a job runs; none if it never does.
     ///
     /// # Errors

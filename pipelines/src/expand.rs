@@ -1,5 +1,6 @@
 //! Jobs times partitions times variants: from a pipeline that was checked to the plan.
 
+mod choice;
 mod fill;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use crate::ast::{
     Cache as WrittenCache, Container as WrittenContainer, Image, Job as Written,
     OnLost as WrittenOnLost, Pipeline, Task as WrittenTask,
 };
-use crate::check::Inventories;
+use crate::check::{Inventories, reads_anything};
 use crate::compile::Explained;
 use crate::condition::Condition;
 use crate::diagnostic::{Code, Report};
@@ -45,7 +46,9 @@ pub(crate) fn expand(
     report: &mut Report<'_>,
 ) -> Option<Explained> {
     let fill = Fill::new(scope::of_run(pipeline, inputs, trigger));
+    let unchosen = choice::unchosen(pipeline, trigger, fill.run(), inventories, report);
     let mut expansion = Expansion {
+        unchosen,
         pipeline,
         inventories,
         trigger,
@@ -81,6 +84,8 @@ fn concurrency(pipeline: &Pipeline) -> Option<Option<Concurrency>> {
 }
 
 struct Expansion<'p> {
+    /// Partitions in which nothing runs, and why.
+    unchosen: BTreeMap<&'p PartitionName, Reason>,
     pipeline: &'p Pipeline,
     inventories: &'p Inventories,
     trigger: &'p Trigger,
@@ -99,6 +104,8 @@ struct Instance<'p> {
     partition: &'p PartitionName,
     matrix: &'p Combination,
     device: Option<(&'p str, &'p Device)>,
+    /// It has a condition, or texts to be filled in.
+    reads: bool,
 }
 
 impl<'p> Expansion<'p> {
@@ -110,6 +117,7 @@ impl<'p> Expansion<'p> {
             }
             None => None,
         };
+        let reads = reads_anything(self.pipeline, written);
         static NO_MATRIX: Combination = Combination::new();
         let variants = match &written.matrix {
             Some(matrix) => matrix.combinations.as_slice(),
@@ -122,7 +130,7 @@ impl<'p> Expansion<'p> {
                     Some(WrittenTask::Ssh(ssh)) => Some(self.device(ssh, partition)?),
                     _ => None,
                 };
-                let instance = Instance { written, partition, matrix, device };
+                let instance = Instance { written, partition, matrix, device, reads };
                 self.add_one(&instance, condition.as_ref(), &needs, report)?;
             }
         }
@@ -169,6 +177,10 @@ impl<'p> Expansion<'p> {
         report: &mut Report<'_>,
     ) -> Option<()> {
         let Instance { written, partition, matrix, .. } = *instance;
+        if let Some(reason) = self.unchosen.get(partition) {
+            self.leave_out(instance, reason.clone());
+            return Some(());
+        }
         let (needs, without_artifacts) = match needs {
             Ok(needs) => needs.clone(),
             Err(job) => {
@@ -186,7 +198,8 @@ impl<'p> Expansion<'p> {
         let of_device = instance.device.map(|(_, device)| &device.variables);
         let inherited: Vec<_> =
             inventory.map(|it| &it.variables).into_iter().chain(of_device).collect();
-        let fill = self.fill.at(&place, self.pipeline, &inherited, written, report);
+        let place = instance.reads.then_some(&place);
+        let fill = self.fill.at(place, self.pipeline, &inherited, matrix, written, report);
         let mut when = When::Success;
         if let (Some(condition), Some(text)) = (condition, &written.when) {
             match condition.when(fill.scope(), self.trigger.changed()) {

@@ -2,8 +2,6 @@
 //! planned. A planned key is refused, so that nothing parses that does not work; it moves to the
 //! first list in the change that makes it work.
 
-use crate::yaml::Value;
-
 /// A place where keys may stand.
 pub(crate) struct Place {
     /// What the place is called in messages, such as "a job".
@@ -61,12 +59,8 @@ pub(crate) const INPUT: Place = Place {
 
 pub(crate) const PARTITIONS: Place = Place {
     title: "`partitions`",
-    keys: &[],
-    planned: &[
-        ("changed", "list the partitions by name until then"),
-        ("rollout", "list the partitions by name until then"),
-        ("select", "list the partitions by name until then"),
-    ],
+    keys: &["names", "select", "changed"],
+    planned: &[("rollout", "they are deployed side by side until then")],
 };
 
 pub(crate) const DEFAULTS: Place =
@@ -202,13 +196,6 @@ const PIPELINE_PLACES: &[&Place] = &[
 ];
 
 impl Place {
-    /// Whether a mapping holds any key that is planned for this place.
-    pub(crate) fn plans(&self, value: &Value) -> bool {
-        let Value::Map(entries) = value else { return false };
-        let is_planned = |key: &str| self.planned.iter().any(|(planned, _)| *planned == key);
-        entries.iter().any(|entry| is_planned(&entry.key.text))
-    }
-
     /// Another place of a pipeline where `key` works.
     pub(crate) fn elsewhere(&self, key: &str) -> Option<&'static Place> {
         let is_of_pipelines = |place: &&&Place| place.title == self.title;

@@ -31,6 +31,13 @@ pub enum Reason {
         /// The condition.
         when: String,
     },
+    /// Its partition is not selected.
+    NotSelected,
+    /// The push changed nothing that belongs to its partition.
+    Unchanged {
+        /// The pattern of the files that belong to it.
+        files: String,
+    },
     /// A job that it needs is left out.
     Need {
         /// That job.
@@ -49,6 +56,10 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Condition { when } => write!(f, "its condition {} does not hold", quoted(when)),
+            Reason::NotSelected => f.write_str("`select` does not hold for its partition"),
+            Reason::Unchanged { files } => {
+                write!(f, "the push changed nothing of {}", quoted(files))
+            }
             Reason::Need { job } => {
                 write!(f, "{}, which it needs, is left out", quoted(job.as_str()))
             }

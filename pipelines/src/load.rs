@@ -47,6 +47,7 @@ pub type Found = Result<File, Unavailable>;
 #[derive(Debug)]
 pub struct Loader {
     path: String,
+    among: Vec<PartitionName>,
     pipeline: Option<Found>,
     inventories: BTreeMap<PartitionName, Found>,
     /// Partitions that the pipeline names.
@@ -66,13 +67,21 @@ pub enum Step {
 #[derive(Debug, Clone)]
 pub struct Sources {
     pub(crate) path: String,
+    /// Partitions that the pipeline may choose among, sorted.
+    pub(crate) among: Vec<PartitionName>,
     pub(crate) pipeline: Found,
     pub(crate) inventories: BTreeMap<PartitionName, Found>,
 }
 
 /// Gathers a pipeline's files with a function that fetches one.
-pub fn load(path: impl Into<String>, mut fetch: impl FnMut(&Need) -> Found) -> Sources {
-    let mut loader = Loader::new(path);
+///
+/// `among` are the partitions that the pipeline's repository may deploy to.
+pub fn load(
+    path: impl Into<String>,
+    among: Vec<PartitionName>,
+    mut fetch: impl FnMut(&Need) -> Found,
+) -> Sources {
+    let mut loader = Loader::new(path, among);
     loop {
         match loader.step() {
             Step::Done(sources) => return sources,
@@ -88,10 +97,14 @@ pub fn load(path: impl Into<String>, mut fetch: impl FnMut(&Need) -> Found) -> S
 }
 
 impl Loader {
-    /// Starts with the path of the pipeline's file in its repository.
-    pub fn new(path: impl Into<String>) -> Self {
+    /// Starts with the path of the pipeline's file in its repository, and the partitions that the
+    /// repository may deploy to.
+    pub fn new(path: impl Into<String>, mut among: Vec<PartitionName>) -> Self {
+        among.sort();
+        among.dedup();
         Self {
             path: path.into(),
+            among,
             pipeline: None,
             inventories: BTreeMap::new(),
             named: BTreeSet::new(),
@@ -109,14 +122,16 @@ impl Loader {
             return Step::Need(needs, self);
         }
         let pipeline = pipeline.clone();
-        Step::Done(Sources { path: self.path, pipeline, inventories: self.inventories })
+        let Loader { path, among, inventories, .. } = self;
+        Step::Done(Sources { path, among, pipeline, inventories })
     }
 
     /// Takes what became of a need.
     pub fn give(&mut self, need: Need, found: Found) {
         match need {
             Need::Pipeline(_) => {
-                self.named = found.as_ref().map(named_partitions).unwrap_or_default();
+                let named = |file| named_partitions(file, &self.among);
+                self.named = found.as_ref().map(named).unwrap_or_default();
                 self.pipeline = Some(found);
             }
             Need::Inventory(partition) => {
@@ -134,9 +149,9 @@ impl Sources {
 }
 
 /// Mistakes in the file are reported when it is compiled; here they only mean fewer needs.
-fn named_partitions(file: &File) -> BTreeSet<PartitionName> {
+fn named_partitions(file: &File, among: &[PartitionName]) -> BTreeSet<PartitionName> {
     let document = yaml::read(file, &mut Diagnostics::default());
-    document.iter().flat_map(parse::partition_names).collect()
+    document.iter().flat_map(|document| parse::partition_names(document, among)).collect()
 }
 
 #[cfg(test)]
@@ -149,7 +164,9 @@ mod tests {
 
     #[test]
     fn the_pipeline_says_which_inventories_it_needs() {
-        let Step::Need(needs, mut loader) = Loader::new("a.yaml").step() else { panic!() };
+        let Step::Need(needs, mut loader) = Loader::new("a.yaml", Vec::new()).step() else {
+            panic!()
+        };
         assert_eq!(needs, [Need::Pipeline("a.yaml".into())]);
         loader.give(needs[0].clone(), file("partitions: [b, a, b, Not-A-Name]"));
 
@@ -167,9 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pipeline_that_chooses_needs_the_inventories_of_all() {
+        let among: Vec<PartitionName> = ["b", "a", "b"].map(|name| name.parse().unwrap()).into();
+        for (text, count) in
+            [("partitions: { select: x }", 3), ("partitions: { names: [a], select: x }", 2)]
+        {
+            let sources = load("a.yaml", among.clone(), |_| file(text));
+            assert_eq!(sources.files().count(), count, "{text}");
+        }
+    }
+
+    #[test]
     fn a_broken_pipeline_needs_nothing_more() {
         for text in ["", "{", "partitions: 5", "- a"] {
-            let sources = load("a.yaml", |_| file(text));
+            let sources = load("a.yaml", Vec::new(), |_| file(text));
             assert_eq!(sources.files().count(), 1);
         }
     }

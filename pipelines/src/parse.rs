@@ -8,6 +8,7 @@ mod job;
 mod matrix;
 mod on;
 mod outputs;
+mod partitions;
 mod resources;
 mod schedule;
 mod secrets;
@@ -15,21 +16,18 @@ mod services;
 mod task;
 mod variables;
 
-use crate::ast::{Defaults, Pipeline};
+use crate::ast::{Defaults, Partitions, Pipeline};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::keys;
-use crate::limits;
-use crate::name::{LockName, PartitionName, PipelineName};
+use crate::name::{LockName, PipelineName};
 use crate::quantity;
 use crate::source::{Span, Spanned};
 use crate::yaml::{Document, Entry, Node, Value};
 
 pub(crate) use cache::check_key as check_cache_key;
 pub(crate) use on::on;
+pub(crate) use partitions::{files_of, names_of as partition_names};
 pub(crate) use variables::{check_name as variable_name, variables};
-
-/// What to write for `partitions`.
-const PARTITIONS_HELP: &str = "list the partitions' names, such as `partitions: [fra-equ01]`";
 
 /// Reads all of a pipeline file.
 pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<Pipeline> {
@@ -40,10 +38,10 @@ pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<P
     };
     let on = on(report, &fields);
     let inputs = fields.node("inputs").map(|node| inputs::inputs(report, node));
-    let help = PARTITIONS_HELP;
+    let help = "list the partitions' names, such as `partitions: [fra-equ01]`";
     let partitions = match report.required(&fields, "partitions", "the pipeline", help) {
-        Some(entry) => partitions(report, &entry.value, "`partitions`").unwrap_or_default(),
-        None => Vec::new(),
+        Some(entry) => partitions::of_pipeline(report, &entry.value, entry.key.span),
+        None => None,
     };
     let defaults = fields.entry("defaults").map(|entry| defaults(report, entry));
     let variables = fields.node("variables").map(|node| variables(report, node));
@@ -57,21 +55,20 @@ pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<P
         None => Vec::new(),
     };
     let (inputs, defaults) = (inputs.unwrap_or_default(), defaults.unwrap_or_default());
-    Some(Pipeline { name, on, inputs, partitions, defaults, variables, lock, concurrency, jobs })
-}
-
-/// The partitions that a file names, without reporting anything.
-pub(crate) fn partition_names(document: &Document) -> Vec<PartitionName> {
-    let Value::Map(entries) = &document.root.value else { return Vec::new() };
-    let named = entries.iter().find(|entry| entry.key.text == "partitions");
-    let Some(Value::List(items)) = named.map(|entry| &entry.value.value) else {
-        return Vec::new();
-    };
-    // So many are refused, so nobody should fetch their inventories.
-    if items.len() > limits::PARTITIONS {
-        return Vec::new();
-    }
-    items.iter().filter_map(|item| item.value.scalar()?.parse().ok()).collect()
+    let Partitions { names, choice } = partitions.unwrap_or_default();
+    let partitions = names.unwrap_or_default();
+    Some(Pipeline {
+        name,
+        on,
+        inputs,
+        partitions,
+        choice,
+        defaults,
+        variables,
+        lock,
+        concurrency,
+        jobs,
+    })
 }
 
 /// A pipeline without a name is called like its file.
@@ -86,25 +83,6 @@ fn bad_file_name(report: &mut Report<'_>, stem: &str) {
     let message = format!("the file's name {} cannot serve as the pipeline's name", quoted(stem));
     let help = "add `name:` with a name of a-z, 0-9 and '-', or rename the file";
     report.error(Code::InvalidName, Span::START, message, help);
-}
-
-fn partitions(
-    report: &mut Report<'_>,
-    node: &Node,
-    what: &str,
-) -> Option<Vec<Spanned<PartitionName>>> {
-    if keys::PARTITIONS.plans(&node.value) {
-        report.fields(node, node.span, &keys::PARTITIONS)?;
-        return None;
-    }
-    let items = report.list(node, what, PARTITIONS_HELP)?;
-    if items.len() > limits::PARTITIONS {
-        let message =
-            format!("{what} names {} partitions; at most {} fit", items.len(), limits::PARTITIONS);
-        report.error(Code::TooManyPartitions, node.span, message, "write several pipelines");
-        return None;
-    }
-    Some(items.iter().filter_map(|item| report.name(item, "the partition's name")).collect())
 }
 
 fn defaults(report: &mut Report<'_>, entry: &Entry) -> Defaults {

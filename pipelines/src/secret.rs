@@ -20,7 +20,7 @@ pub const LONGEST_TOGETHER: usize = 128 << 10;
 
 /// What each job has in its environment anyway: what garrison says of it, its run's inputs, and the
 /// outputs of jobs that it needs.
-const RESERVED: [&str; 3] = ["GARRISON_", "INPUT_", "OUTPUT_"];
+const RESERVED: [&str; 4] = ["GARRISON_", "INPUT_", "MATRIX_", "OUTPUT_"];
 
 /// The name of a secret, which is that of a variable too, such as `VAULT_PASSWORD`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -158,7 +158,7 @@ fn variables_of_an_inventory_count_once_for_each_job() {
         for n in 0..jobs {
             writeln!(text, "  j{n}: {{ process: {{}}, run: date }}").unwrap();
         }
-        let sources = load("a.yaml", |need| {
+        let sources = load("a.yaml", Vec::new(), |need| {
             let text = match need {
                 Need::Pipeline(_) => &text,
                 Need::Inventory(_) => &inventory,

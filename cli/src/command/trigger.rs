@@ -55,12 +55,14 @@ pub fn run(client: &Client, options: &Options, format: Format) -> Result<Exit, F
     if options.follow { follow(client, run, format) } else { show_once(client, run, format) }
 }
 
-fn input(text: &str) -> Result<(String, String), String> {
+/// Reads `NAME=VALUE`.
+pub(super) fn input(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn inputs(given: &[(String, String)]) -> Result<Inputs, Failure> {
+/// The inputs that were given, each once.
+pub(super) fn inputs(given: &[(String, String)]) -> Result<Inputs, Failure> {
     let mut inputs = Inputs::new();
     for (name, value) in given {
         if inputs.insert(name.clone(), value.clone()).is_some() {

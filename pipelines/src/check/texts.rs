@@ -2,9 +2,27 @@
 
 use crate::ast::{Image, Job, Pipeline, Task, Text};
 use crate::condition::Condition;
-use crate::diagnostic::{Code, Report};
+use crate::diagnostic::{Code, Complaint, Report};
 use crate::scope::{self, Names};
 use crate::template::{Templates, is_template};
+
+/// Reports a choice of partitions whose types do not fit, or that asks how jobs ended.
+pub(super) fn check_choice(pipeline: &Pipeline, report: &mut Report<'_>) {
+    let Some(select) = pipeline.choice.as_ref().and_then(|choice| choice.select.as_ref()) else {
+        return;
+    };
+    let complaint = match Condition::parse(&select.value, &scope::names(pipeline)) {
+        Ok(condition) if condition.speaks_of_results() => Complaint {
+            message: "partitions are chosen before any job has ended".to_owned(),
+            help:
+                "remove `success()`, `failure()` and `always()`, or write them into `when` of a job"
+                    .to_owned(),
+        },
+        Ok(_) => return,
+        Err(complaint) => complaint,
+    };
+    report.complain(Code::InvalidCondition, select.span, complaint);
+}
 
 /// Reports texts that could not be filled in whatever the inputs, and conditions whose types do not
 /// fit.
@@ -14,7 +32,7 @@ pub(super) fn check(
     templates: &Templates,
     report: &mut Report<'_>,
 ) {
-    if job.when.is_none() && !texts(pipeline, job).any(|text| is_template(&text.value)) {
+    if !reads_anything(pipeline, job) {
         return;
     }
     let names = scope::names_of_job(pipeline, job);
@@ -39,6 +57,11 @@ fn check_text(text: &Text, names: &Names, templates: &Templates, report: &mut Re
     {
         report.complain(Code::InvalidTemplate, text.span, complaint);
     }
+}
+
+/// Whether a job has a condition or a text to be filled in: most have none.
+pub(crate) fn reads_anything(pipeline: &Pipeline, job: &Job) -> bool {
+    job.when.is_some() || texts(pipeline, job).any(|text| is_template(&text.value))
 }
 
 fn texts<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p Text> {

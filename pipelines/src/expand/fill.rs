@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Report, quoted};
 use crate::image;
 use crate::inventory;
 use crate::limits;
-use crate::matrix;
+use crate::matrix::{self, Combination};
 use crate::parse;
 use crate::plan::Environment;
 use crate::scope::{Place, Scope, Value};
@@ -33,18 +33,28 @@ impl Fill {
         Fill { templates: Templates::new(), run }
     }
 
+    /// What everything in the run reads.
+    pub(super) fn run(&self) -> &Scope {
+        &self.run
+    }
+
     /// The job's own: its variables are filled in first, and all other texts read them. Those of the
-    /// inventory are `inherited`: of the partition, then of the device.
+    /// inventory are `inherited`: of the partition, then of the device. A job that reads nothing needs no
+    /// place.
     pub(super) fn at(
         &self,
-        place: &Place<'_>,
+        place: Option<&Place<'_>>,
         pipeline: &Pipeline,
         inherited: &[&inventory::Variables],
+        matrix: &Combination,
         job: &Job,
         report: &mut Report<'_>,
     ) -> Filled<'_> {
-        let mut scope = self.run.clone();
-        place.extend(&mut scope);
+        let mut scope = Scope::new();
+        if let Some(place) = place {
+            scope = self.run.clone();
+            place.extend(&mut scope);
+        }
         let (templates, context) = (&self.templates, Context::new(&scope));
         let mut filled = Filled { templates, scope, context, env: BTreeMap::new() };
         filled.take(&pipeline.variables, report);
@@ -52,11 +62,14 @@ impl Fill {
             filled.env.extend((*variables).clone());
         }
         filled.take(&job.variables, report);
-        let text = |(name, value): (&String, &String)| (name.clone(), Value::Text(value.clone()));
-        let variables = filled.env.iter().map(text).collect();
-        filled.scope.insert("variables", Value::Map(variables));
-        filled.context = Context::new(&filled.scope);
-        filled.env.extend(matrix::variables(place.matrix));
+        if place.is_some() {
+            let text =
+                |(name, value): (&String, &String)| (name.clone(), Value::Text(value.clone()));
+            let variables = filled.env.iter().map(text).collect();
+            filled.scope.insert("variables", Value::Map(variables));
+            filled.context = Context::new(&filled.scope);
+        }
+        filled.env.extend(matrix::variables(matrix));
         filled
     }
 }

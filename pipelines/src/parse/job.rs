@@ -77,7 +77,7 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
         outputs: fields.entry("outputs").map(|entry| outputs::outputs(report, entry)),
         partitions: fields
             .node("partitions")
-            .and_then(|node| partitions(report, node, "`partitions` of a job")),
+            .and_then(|node| partitions::names(report, node, "`partitions` of a job")),
         lock: fields.node("lock").and_then(|node| lock(report, node)),
         labels: fields
             .node("agent")

@@ -9,7 +9,7 @@ use crate::yaml::{Node, Value};
 
 const HELP: &str = "list names, such as `secrets: [TOKEN, { name: SSH_KEY, as: file }]`";
 
-const NAME_HELP: &str = "use A-Z, 0-9 and `_`, 64 at most, begin with a letter, and not with `GARRISON_`, `INPUT_` or `OUTPUT_`";
+const NAME_HELP: &str = "use A-Z, 0-9 and `_`, 64 at most, begin with a letter, and not with `GARRISON_`, `INPUT_`, `MATRIX_` or `OUTPUT_`";
 
 const DELIVERIES: &[(&str, Delivery)] = &[("file", Delivery::File)];
 

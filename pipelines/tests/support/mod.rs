@@ -30,7 +30,8 @@ pub(crate) fn yaml_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 /// The sources of a pipeline with this text, among the partitions of the tests.
 pub(crate) fn sources(path: &str, bytes: &[u8]) -> Sources {
-    load(path, |need| match need {
+    let among = BOUND.iter().map(|name| name.parse().unwrap()).collect();
+    load(path, among, |need| match need {
         Need::Pipeline(path) => Ok(File { name: path.clone(), bytes: bytes.to_vec() }),
         Need::Inventory(partition) => inventory(partition),
     })

@@ -1,0 +1,147 @@
+//! `garrison plan`: what a trigger would run, without a coordinator.
+
+mod mermaid;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use pipelines::compile::{Explained, explain};
+use pipelines::left_out::LeftOut;
+use pipelines::load::{Found, Need, load};
+use pipelines::plan::{Job, Plan, Task, When};
+use pipelines::source::File;
+use pipelines::trigger::Trigger;
+use serde::Serialize;
+
+use super::{files, trigger};
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Format};
+
+/// What to plan.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The pipeline's file, such as .garrison/deploy.yaml.
+    file: PathBuf,
+    /// As started by a push to this branch; by hand, if nothing else is said.
+    #[arg(long, value_name = "BRANCH", conflicts_with = "tag")]
+    push: Option<String>,
+    /// A file that the push changed; may be given several times. Without any, every file may have changed.
+    #[arg(long, value_name = "PATH", requires = "push")]
+    changed: Vec<String>,
+    /// As started by this tag.
+    #[arg(long)]
+    tag: Option<String>,
+    /// One of the pipeline's inputs; may be given several times.
+    #[arg(long = "input", short, value_name = "NAME=VALUE", value_parser = trigger::input)]
+    #[arg(conflicts_with_all = ["push", "tag"])]
+    inputs: Vec<(String, String)>,
+    /// Folder with a file PARTITION.yaml for each partition's inventory; without it, partitions have no devices,
+    /// labels and variables.
+    #[arg(long, value_name = "FOLDER")]
+    inventory: Option<PathBuf>,
+    /// Another form than the one that `--output` names.
+    #[arg(long = "as", value_enum, value_name = "FORM")]
+    form: Option<Form>,
+}
+
+/// Forms beside text and JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// A Mermaid flowchart, for Markdown.
+    Mermaid,
+}
+
+/// What is printed as JSON.
+#[derive(Debug, Serialize)]
+struct Report<'p> {
+    plan: &'p Plan,
+    /// Of the plan's bytes, in hex: the same plan has the same one everywhere.
+    sha256: String,
+    left_out: &'p [LeftOut],
+}
+
+/// Shows what would run, in which order, and which jobs are left out and why.
+pub fn run(options: &Options, format: Format) -> Result<Exit, Failure> {
+    let happened = happened(options)?;
+    let path = options.file.to_string_lossy();
+    let folder = options.inventory.as_deref();
+    let sources = load(path, files::partitions(folder)?, |need| fetch(need, folder));
+    let explained = explain(&sources, &happened)
+        .map_err(|diagnostics| Failure::usage(diagnostics.render().trim_end()))?;
+    if options.form == Some(Form::Mermaid) {
+        print(&mermaid::chart(&explained.plan))?;
+        return Ok(Exit::Success);
+    }
+    let Explained { plan, left_out } = &explained;
+    let report = Report { plan, sha256: plan.sha256(), left_out };
+    output::print(format, &report, |report| text(report, &happened))?;
+    Ok(Exit::Success)
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn happened(options: &Options) -> Result<Trigger, Failure> {
+    if let Some(branch) = &options.push {
+        let changed = (!options.changed.is_empty()).then(|| options.changed.clone());
+        return Ok(Trigger::push(branch).with_changed(changed));
+    }
+    if let Some(tag) = &options.tag {
+        return Ok(Trigger::Tag { tag: tag.clone() });
+    }
+    Ok(Trigger::Manual { inputs: trigger::inputs(&options.inputs)? })
+}
+
+/// A partition whose inventory is not given is taken for one without devices.
+fn fetch(need: &Need, inventories: Option<&Path>) -> Found {
+    match (need, inventories) {
+        (Need::Inventory(partition), None) => {
+            let text = format!("partition: {partition}\ndevices: {{}}\n");
+            Ok(File { name: format!("{partition}.yaml"), bytes: text.into_bytes() })
+        }
+        _ => files::fetch(need, inventories),
+    }
+}
+
+fn text(report: &Report<'_>, happened: &Trigger) -> String {
+    let Report { plan, left_out, .. } = report;
+    let mut text = format!("{} ({}), {happened}\n", plan.pipeline, plan.file);
+    if let Some(lock) = &plan.lock {
+        let _ = writeln!(text, "lock: {lock}");
+    }
+    for (name, value) in &plan.inputs {
+        let _ = writeln!(text, "input {name}: {value}");
+    }
+    text.push('\n');
+    let rows = plan.jobs.iter().enumerate().map(|(index, job)| row(index, job));
+    text.push_str(&output::table(&["#", "PARTITION", "JOB", "RUNS", "AFTER"], rows));
+    if !left_out.is_empty() {
+        text.push_str("\nleft out:\n");
+        let rows = left_out.iter().map(|it| {
+            vec![String::new(), it.partition.to_string(), it.title(), it.reason.to_string()]
+        });
+        text.push_str(&output::table(&["", "PARTITION", "JOB", "BECAUSE"], rows));
+    }
+    text
+}
+
+fn row(index: usize, job: &Job) -> Vec<String> {
+    let how = match &job.task {
+        Task::Process => "as a process".to_owned(),
+        Task::Container(container) => format!("in {}", container.image),
+        Task::Ssh(ssh) => format!("on {}", ssh.device),
+    };
+    let needs: Vec<_> = job.needs.iter().map(u32::to_string).collect();
+    let after = match (needs.is_empty(), job.when) {
+        (true, _) => String::new(),
+        (false, When::Success) => needs.join(", "),
+        (false, When::Failure) => format!("a failure of {}", needs.join(", ")),
+        (false, When::Always) => format!("the end of {}", needs.join(", ")),
+    };
+    vec![index.to_string(), job.partition.to_string(), job.title(), how, after]
+}

@@ -1,0 +1,107 @@
+//! `garrison plan`: what would run, told without a coordinator.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use integration::program;
+use serde_json::Value;
+
+const PIPELINE: &str = r#"
+on: { push: { branches: [main] }, tag: ["v*"], manual: {} }
+inputs: { check: { type: bool, default: false } }
+partitions: { select: 'labels.env == "prod"', changed: "partitions/{partition}/**" }
+lock: deploy
+jobs:
+  build: { matrix: { os: [4.2.1, 4.3.0] }, container: "sonic:{{ matrix.os }}", run: make }
+  save: { ssh: { device: leaf01 }, run: save, when: '!inputs.check' }
+  deploy: { needs: [build, save], process: {}, run: deploy }
+  undo: { needs: [deploy], process: {}, run: undo, when: failure() }
+  tell: { needs: [deploy], process: {}, run: tell, when: 'always() && event != "tag"' }
+"#;
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+
+fn site() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join(".garrison")).unwrap();
+    fs::create_dir_all(dir.path().join("partitions")).unwrap();
+    fs::write(dir.path().join(".garrison/deploy.yaml"), PIPELINE).unwrap();
+    for (partition, env) in [("fra", "prod"), ("muc", "prod"), ("lab", "test")] {
+        let device = format!("{{ address: 10.0.0.1, user: admin, host_key: '{KEY}' }}");
+        let inventory = format!(
+            "partition: {partition}\nlabels: {{ env: {env} }}\ndevices: {{ leaf01: {device} }}\n"
+        );
+        fs::write(dir.path().join(format!("partitions/{partition}.yaml")), inventory).unwrap();
+    }
+    dir
+}
+
+fn plan(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program());
+    command.current_dir(dir).args(["plan", ".garrison/deploy.yaml"]).args(arguments);
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_plan_tells_what_runs_where_and_why_not() {
+    let dir = site();
+    let push = ["--inventory", "partitions", "--push", "main", "--changed", "partitions/fra/x"];
+    let said = plan(dir.path(), &push);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    insta::assert_snapshot!(text(&said.stdout));
+    let mermaid = plan(dir.path(), &[&push[..], &["--as", "mermaid"]].concat());
+    insta::assert_snapshot!(text(&mermaid.stdout));
+    let json = plan(dir.path(), &[&push[..], &["-o", "json"]].concat());
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["plan"]["jobs"].as_array().unwrap().len(), 6);
+    assert_eq!(json["left_out"][0]["reason"]["kind"], "not_selected");
+    assert_eq!(json["sha256"].as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn a_plan_takes_tags_and_inputs() {
+    let dir = site();
+    let jobs = |arguments: &[&str]| {
+        let said =
+            plan(dir.path(), &[arguments, &["--inventory", "partitions", "-o", "json"]].concat());
+        let json: Value = serde_json::from_slice(&said.stdout)
+            .unwrap_or_else(|_| panic!("{}", text(&said.stderr)));
+        let jobs = json["plan"]["jobs"].as_array().unwrap().clone();
+        let name = |job: &Value| format!("{}/{}", job["partition"], job["name"]).replace('"', "");
+        jobs.iter().map(name).collect::<Vec<_>>()
+    };
+    // Without `save`, nothing that needs it.
+    assert_eq!(
+        jobs(&["--input", "check=true"]),
+        ["fra/build", "fra/build", "muc/build", "muc/build"]
+    );
+    let tag = jobs(&["--tag", "v1"]);
+    assert!(
+        tag.contains(&"muc/undo".to_owned()) && !tag.contains(&"muc/tell".to_owned()),
+        "{tag:?}"
+    );
+}
+
+#[test]
+fn what_cannot_be_planned_is_told() {
+    let dir = site();
+    for (arguments, words) in [
+        (&["--push", "other"][..], "starts on pushes to `main`"),
+        (&["--changed", "x"][..], "--push"),
+        (&["--input", "chek=true", "--inventory", "partitions"][..], "did you mean `check`?"),
+        (&["--inventory", "nowhere"][..], "cannot list nowhere"),
+        (&[][..], "may deploy to no partition"),
+    ] {
+        let said = plan(dir.path(), arguments);
+        assert_eq!(said.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&said.stderr).contains(words), "{arguments:?}: {}", text(&said.stderr));
+    }
+}
