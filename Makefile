@@ -1,6 +1,6 @@
 # `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench sim soak soak-sim needs
+.PHONY: help demo test lint bench sim fuzz soak soak-sim needs
 
 CARGO ?= cargo
 
@@ -32,6 +32,11 @@ sim: ## Random faults against every guarantee (SEEDS=n START=s)
 
 soak-sim: ## The same for a time (FOR=2h)
 	$(CARGO) run --quiet --package sim -- --time $(or $(FOR),4h) --start $(or $(START),0)
+
+fuzz: ## Any bytes as a pipeline (FOR=seconds); `cargo install cargo-fuzz` first
+	mkdir -p pipelines/fuzz/corpus/compile
+	for case in pipelines/tests/cases/*/*.yaml; do cp $$case pipelines/fuzz/corpus/compile/$$(echo $$case | tr / _); done
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir pipelines/fuzz --sanitizer none compile -- -max_total_time=$(or $(FOR),600) -timeout=5
 
 soak: soak-sim ## Chaos for an hour, and a link that is cut for ten minutes (CHAOS_S=seconds)
 	$(CARGO) build --workspace --all-targets

@@ -12,6 +12,7 @@ pub mod open;
 pub mod plan;
 pub mod runs;
 pub mod schedules;
+pub mod schema;
 pub mod secrets;
 pub mod show;
 pub mod tokens;

@@ -88,6 +88,12 @@ enum Command {
     Lint(command::lint::Options),
     /// Shows what a pipeline would run, where, in which order, and why a job is left out, without a coordinator.
     Plan(command::plan::Options),
+    /// Prints the JSON Schema of pipelines or inventories, for editors.
+    Schema {
+        /// Of what.
+        #[arg(value_enum, default_value = "pipeline")]
+        of: command::schema::Of,
+    },
 }
 
 /// Parses the arguments and does what they say.
@@ -103,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Inventory(action) => command::inventory::run(&action),
         Command::Lint(options) => command::lint::run(&options, cli.output),
         Command::Plan(options) => command::plan::run(&options, cli.output),
+        Command::Schema { of } => command::schema::run(of),
         command => cli.connection.client().and_then(|client| match command {
             Command::Trigger(options) => command::trigger::run(&client, &options, cli.output),
             Command::Runs(options) => command::runs::run(&client, &options, cli.output),
@@ -125,7 +132,8 @@ pub fn main() -> ExitCode {
             | Command::Agent(_)
             | Command::Inventory(_)
             | Command::Lint(_)
-            | Command::Plan(_) => Ok(Exit::Success),
+            | Command::Plan(_)
+            | Command::Schema { .. } => Ok(Exit::Success),
         }),
     };
     exit::conclude(result)

@@ -80,9 +80,12 @@ fn what_is_so_and_what_happened_can_be_scraped() {
         assert_eq!((status, kind.as_str()), (200, "text/plain; version=0.0.4"), "{text}");
         parse(&text)
     };
-    let away = "garrison_agents{partition=\"muc\",state=\"away\"}";
-    let gone = || Some(scrape(&world)).filter(|it| it[away] == 1.0);
-    let samples = ok(garrison::site::wait("an agent to be away", gone));
+    let gone = |world: &World, partition: &str| {
+        let away = format!("garrison_agents{{partition=\"{partition}\",state=\"away\"}}");
+        let gone = || Some(scrape(world)).filter(|it| it[&away] == 1.0);
+        ok(garrison::site::wait("an agent to be away", gone))
+    };
+    let samples = gone(&world, "muc");
     for (name, value) in [
         ("garrison_runs_active", 0.0),
         ("garrison_runs_finished_total{outcome=\"failed\"}", 1.0),
@@ -112,6 +115,7 @@ fn what_is_so_and_what_happened_can_be_scraped() {
 
     // A run whose agent is away waits, and is counted.
     ok(world.site.kill_agent("fra", "mgmt01"));
+    gone(&world, "fra");
     world.trigger();
     let queued = scrape(&world);
     assert_eq!(queued["garrison_jobs_queued{partition=\"fra\"}"], 1.0, "{queued:#?}");

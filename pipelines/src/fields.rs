@@ -221,7 +221,7 @@ impl Report<'_> {
         let message = format!("unknown key {} in {}", quoted(key), place.title);
         let help = if self.is_full() { String::new() } else { unknown_key_help(key, place) };
         self.error(Code::UnknownKey, entry.key.span, message, help);
-        suggest::nearest(key, place.keys.iter().copied())
+        foreign::stands_for(key).or_else(|| suggest::nearest(key, place.keys.iter().copied()))
     }
 }
 

@@ -14,6 +14,15 @@ pub(crate) fn advice(place: &str, key: &str) -> Option<&'static str> {
     table.iter().find(|(known, _)| *known == key).map(|(_, advice)| *advice)
 }
 
+/// The key of ours that one of another system stands for, so that its absence need not be reported.
+pub(crate) fn stands_for(key: &str) -> Option<&'static str> {
+    match key {
+        "commands" | "entrypoint" | "script" | "steps" | "uses" => Some("run"),
+        "image" => Some("container"),
+        _ => None,
+    }
+}
+
 const PIPELINE: &[(&str, &str)] = &[
     ("before_script", "begin each job's `run` with it, or write it once under `templates`"),
     ("clone", "remove it: each job finds the files of the commit in its working directory"),

@@ -25,6 +25,7 @@ pub mod output;
 pub mod plan;
 pub mod quantity;
 pub mod schedule;
+pub mod schema;
 pub mod secret;
 pub mod source;
 pub mod trigger;

@@ -29,6 +29,16 @@ pub(crate) use on::on;
 pub(crate) use partitions::{files_of, names_of as partition_names};
 pub(crate) use variables::{check_name as variable_name, variables};
 
+/// Words of which one may stand somewhere, for the schema.
+pub(crate) mod words {
+    pub(crate) use super::concurrency::MODES;
+    pub(crate) use super::failure::{ON as RETRY_ON, ON_LOST};
+    pub(crate) use super::inputs::KINDS as INPUT_TYPES;
+    pub(crate) use super::schedule::MISSED;
+    pub(crate) use super::secrets::DELIVERIES;
+    pub(crate) use super::task::{NETWORK, PULL};
+}
+
 /// Reads all of a pipeline file.
 pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<Pipeline> {
     let fields = report.fields(&document.root, Span::START, &keys::PIPELINE)?;

@@ -4,26 +4,12 @@
 
 mod support;
 
-use std::fs;
-use std::path::Path;
-
 use pipelines::compile::compile;
 use pipelines::diagnostic::Code;
 use pipelines::inventory;
 use pipelines::source::File;
 use pipelines::trigger::Trigger;
-use support::sources;
-
-fn page(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// The blocks of a page that open with a fence with this word behind `yaml`.
-fn blocks(page: &str, word: &str) -> Vec<String> {
-    let fence = format!("```yaml {word}\n");
-    page.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
-}
+use support::{blocks, page, sources};
 
 #[test]
 fn examples_of_pipelines_compile() {

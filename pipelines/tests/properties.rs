@@ -23,6 +23,7 @@ fn exercise(bytes: &[u8]) {
     assert_eq!(once, compile(&sources, &trigger));
     if let Ok(plan) = &once {
         assert_ordered(plan);
+        assert_eq!(serde_json::from_slice::<Plan>(&plan.to_json()).unwrap(), *plan);
         assert_eq!(plan.sha256().len(), 64);
         assert!(lint(&sources).is_empty());
     }
@@ -36,7 +37,7 @@ fn exercise(bytes: &[u8]) {
     let _ = inventory::read(&file, &"fra-equ01".parse().unwrap());
 }
 
-/// Each job stands behind what it needs, which is in its own partition; none stands there twice.
+/// Each job stands behind what it needs, which is in its own partition; no variant stands there twice.
 fn assert_ordered(plan: &Plan) {
     for (place, job) in plan.jobs.iter().enumerate() {
         assert!(job.needs.is_sorted());
@@ -45,7 +46,8 @@ fn assert_ordered(plan: &Plan) {
             assert_eq!(plan.jobs[need as usize].partition, job.partition);
         }
         let is_same = |other: &&pipelines::plan::Job| {
-            (&other.name, &other.partition) == (&job.name, &job.partition)
+            (&other.name, &other.partition, &other.matrix)
+                == (&job.name, &job.partition, &job.matrix)
         };
         assert_eq!(plan.jobs.iter().filter(is_same).count(), 1);
     }
@@ -83,6 +85,20 @@ const PIECES: &[&str] = &[
     "on",
     "jobs",
     "needs: [a]",
+    "matrix: { a: [1, 2] }",
+    "when: always()",
+    "when: 'inputs.a == 1 ? (",
+    "{{ inputs.a }}",
+    "{% for a in partition %}",
+    "{% endfor %}",
+    "extends: a",
+    "templates",
+    "variables: { A: 1 }",
+    "services: { a: { image: b } }",
+    "cache: { key: a, paths: [b] }",
+    "select",
+    "schedule: [{ cron: '* * * * *' }]",
+    "concurrency: { mode: queue }",
     "run: date",
     "process: {}",
     "ü",

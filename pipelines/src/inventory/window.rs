@@ -60,7 +60,7 @@ const MINUTES_OF_DAY: u16 = 24 * 60;
 
 const MINUTES_OF_WEEK: u16 = 7 * MINUTES_OF_DAY;
 
-const DAYS: &[(&str, Day)] = &[
+pub(crate) const DAYS: &[(&str, Day)] = &[
     ("mon", Day::Mon),
     ("tue", Day::Tue),
     ("wed", Day::Wed),

@@ -6,7 +6,7 @@ use crate::keys;
 use crate::plan::Mode;
 use crate::yaml::Entry;
 
-const MODES: &[(&str, Mode)] = &[
+pub(crate) const MODES: &[(&str, Mode)] = &[
     ("queue", Mode::Queue),
     ("newest-only", Mode::NewestOnly),
     ("cancel-running", Mode::CancelRunning),

@@ -17,13 +17,13 @@ const RETRY_HELP: &str =
 
 const MAX_HELP: &str = "write a whole number from 0 to 10";
 
-const ON: &[(&str, RetryOn)] = &[
+pub(crate) const ON: &[(&str, RetryOn)] = &[
     ("failed", RetryOn::Failed),
     ("timed_out", RetryOn::TimedOut),
     ("infra_error", RetryOn::InfraError),
 ];
 
-const ON_LOST: &[(&str, OnLost)] =
+pub(crate) const ON_LOST: &[(&str, OnLost)] =
     &[("wait", OnLost::Wait), ("fail", OnLost::Fail), ("retry", OnLost::Retry)];
 
 const LOST_AFTER_HELP: &str = "write a duration from `1m` to `30d`, such as `30m`";

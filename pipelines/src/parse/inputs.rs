@@ -24,11 +24,11 @@ const OPTIONS_HELP: &str = "list what can be chosen: `options: [small, large]`";
 const LONGEST_NAME: usize = 40;
 
 /// The types' words; a choice's options are read apart.
-const KINDS: &[(&str, Word)] =
+pub(crate) const KINDS: &[(&str, Word)] =
     &[("text", Word::Text), ("int", Word::Int), ("bool", Word::Bool), ("choice", Word::Choice)];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
+pub(crate) enum Word {
     Text,
     Int,
     Bool,

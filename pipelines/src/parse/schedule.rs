@@ -18,7 +18,7 @@ const CRON_HELP: &str = "write minute, hour, day of the month, month and day of 
 
 const INPUTS_HELP: &str = "write `name: value` lines";
 
-const MISSED: &[(&str, Missed)] = &[("once", Missed::Once), ("skip", Missed::Skip)];
+pub(crate) const MISSED: &[(&str, Missed)] = &[("once", Missed::Once), ("skip", Missed::Skip)];
 
 /// Reads `schedule`.
 pub(super) fn schedules(report: &mut Report<'_>, entry: &Entry) -> Vec<Spanned<Written>> {

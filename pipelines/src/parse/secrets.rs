@@ -11,7 +11,7 @@ const HELP: &str = "list names, such as `secrets: [TOKEN, { name: SSH_KEY, as: f
 
 const NAME_HELP: &str = "use A-Z, 0-9 and `_`, 64 at most, begin with a letter, and not with `GARRISON_`, `INPUT_`, `MATRIX_` or `OUTPUT_`";
 
-const DELIVERIES: &[(&str, Delivery)] = &[("file", Delivery::File)];
+pub(crate) const DELIVERIES: &[(&str, Delivery)] = &[("file", Delivery::File)];
 
 /// Reads a job's `secrets`.
 pub(super) fn secrets(report: &mut Report<'_>, node: &Node) -> Vec<Spanned<Secret>> {

@@ -18,10 +18,10 @@ pub(super) const WITHOUT_SCRIPT: &[&str] = &["gate", "pipeline", "render"];
 
 const WITH_SCRIPT: &[&str] = &["container", "ssh", "process"];
 
-const PULL: &[(&str, Pull)] =
+pub(crate) const PULL: &[(&str, Pull)] =
     &[("if-missing", Pull::IfMissing), ("always", Pull::Always), ("never", Pull::Never)];
 
-const NETWORK: &[(&str, Network)] =
+pub(crate) const NETWORK: &[(&str, Network)] =
     &[("bridge", Network::Bridge), ("host", Network::Host), ("none", Network::None)];
 
 /// The one task of a job.

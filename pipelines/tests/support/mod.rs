@@ -80,3 +80,15 @@ pub(crate) fn trigger(bytes: &[u8]) -> Trigger {
     let inputs = inputs.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Trigger::Manual { inputs: inputs.collect() }
 }
+
+/// A page of the handbook.
+pub(crate) fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The blocks of a page that open with a fence with this word behind `yaml`.
+pub(crate) fn blocks(page: &str, word: &str) -> Vec<String> {
+    let fence = format!("```yaml {word}\n");
+    page.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}

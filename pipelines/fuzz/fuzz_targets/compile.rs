@@ -1,0 +1,37 @@
+//! Any bytes as a pipeline, and as an inventory: nothing panics, and the same input gives the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pipelines::compile::{explain, lint};
+use pipelines::inventory;
+use pipelines::load::{Need, load};
+use pipelines::schedule;
+use pipelines::source::File;
+use pipelines::trigger::{Trigger, answer};
+
+const INVENTORY: &str = "partition: fra\nlabels: { env: prod }\ndevices:\n  leaf01:\n    \
+     address: 10.0.0.1\n    user: admin\n    \
+     host_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\n";
+
+fuzz_target!(|bytes: &[u8]| {
+    let fra: pipelines::name::PartitionName = "fra".parse().unwrap();
+    let file = |name: &str, bytes: &[u8]| File { name: name.to_owned(), bytes: bytes.to_vec() };
+    let sources = load("a.yaml", vec![fra.clone()], |need| {
+        Ok(match need {
+            Need::Pipeline(path) => file(path, bytes),
+            Need::Inventory(_) => file("fra.yaml", INVENTORY.as_bytes()),
+        })
+    });
+    let changed = Some(vec!["roles/a".to_owned()]);
+    for trigger in [Trigger::by_hand(), Trigger::push("main").with_changed(changed)] {
+        let once = explain(&sources, &trigger);
+        assert!(once == explain(&sources, &trigger));
+        if let Ok(explained) = &once {
+            assert!(!lint(&sources).has_errors());
+            assert_eq!(explained.plan.sha256().len(), 64);
+        }
+        let _ = answer(&file("a.yaml", bytes), &trigger);
+    }
+    let _ = inventory::read(&file("fra.yaml", bytes), &fra);
+    let _ = schedule::find(&file("a.yaml", bytes));
+});

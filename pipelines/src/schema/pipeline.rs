@@ -1,0 +1,276 @@
+//! The schema of a pipeline.
+
+use serde_json::{Value, json};
+
+use super::{
+    about, any_of, by_name, duration, list, mapping, name, one_of, or_nothing, scalar, text,
+    yes_or_no,
+};
+use crate::keys;
+use crate::limits;
+use crate::parse::words;
+
+/// A pipeline's file.
+pub(super) fn file() -> Value {
+    mapping(&keys::PIPELINE, &["on", "partitions", "jobs"], |key| {
+        Some(match key {
+            "name" => about("Its name; that of the file, if missing.", name())?,
+            "on" => about("When it starts.", on())?,
+            "inputs" => about("What can be chosen at the start, by name.", by_name(input()))?,
+            "partitions" => about("Where its jobs run.", any_of(&[list(name()), partitions()]))?,
+            "lock" => about("Held by the run in each partition.", name())?,
+            "concurrency" => about("Runs of which one at a time is under way.", concurrency())?,
+            "defaults" => about("For jobs that do not say.", defaults())?,
+            "variables" => about("In the environment of all scripts.", by_name(scalar()))?,
+            "templates" => about("Keys of jobs, for `extends`.", by_name(job()))?,
+            "jobs" => about("What is done, by name.", by_name(job()))?,
+            _ => return None,
+        })
+    })
+}
+
+fn on() -> Value {
+    mapping(&keys::ON, &[], |key| {
+        Some(match key {
+            "push" => about("Pushes to branches.", or_nothing(push()))?,
+            "tag" => about("Tags; patterns, or nothing for all.", or_nothing(list(text())))?,
+            "schedule" => about("Times.", list(schedule()))?,
+            "manual" => about("Somebody asks for it.", or_nothing(nothing(&keys::MANUAL)))?,
+            _ => return None,
+        })
+    })
+}
+
+fn nothing(place: &keys::Place) -> Value {
+    mapping(place, &[], |_| None)
+}
+
+fn push() -> Value {
+    mapping(&keys::PUSH, &[], |key| {
+        Some(match key {
+            "branches" => about("Patterns of branches.", list(text()))?,
+            "paths" => about("Patterns of files, one of which must have changed.", list(text()))?,
+            _ => return None,
+        })
+    })
+}
+
+fn schedule() -> Value {
+    mapping(&keys::SCHEDULE, &["cron"], |key| {
+        Some(match key {
+            "cron" => about("Minute, hour, day of month, month, day of week.", text())?,
+            "timezone" => about("Such as `Europe/Berlin`; UTC, if missing.", text())?,
+            "inputs" => about("What its runs are started with.", by_name(scalar()))?,
+            "missed" => about("What becomes of missed times.", one_of(words::MISSED))?,
+            _ => return None,
+        })
+    })
+}
+
+fn input() -> Value {
+    mapping(&keys::INPUT, &["type"], |key| {
+        Some(match key {
+            "type" => about("What may be given.", one_of(words::INPUT_TYPES))?,
+            "default" => about("What it is if it is not given.", scalar())?,
+            "required" => about("It must be given.", yes_or_no())?,
+            "options" => about("What a choice may be.", list(scalar()))?,
+            "description" => about("What it is for.", text())?,
+            _ => return None,
+        })
+    })
+}
+
+fn partitions() -> Value {
+    mapping(&keys::PARTITIONS, &[], |key| {
+        Some(match key {
+            "names" => about("Chooses among these.", list(name()))?,
+            "select" => about("A condition that must hold.", scalar())?,
+            "changed" => about("A pattern of files with `{partition}` in it.", text())?,
+            _ => return None,
+        })
+    })
+}
+
+fn concurrency() -> Value {
+    let mapping = mapping(&keys::CONCURRENCY, &[], |key| {
+        Some(match key {
+            "group" => about("The pipeline's own name, if missing.", name())?,
+            "mode" => about("What becomes of the others.", one_of(words::MODES))?,
+            _ => return None,
+        })
+    });
+    any_of(&[name(), mapping])
+}
+
+fn defaults() -> Value {
+    mapping(&keys::DEFAULTS, &[], |key| {
+        Some(match key {
+            "image" => about("Of containers that name none.", text())?,
+            "timeout" => about("Time limit.", duration())?,
+            "retry" => about("More attempts.", retry())?,
+            _ => return None,
+        })
+    })
+}
+
+fn job() -> Value {
+    mapping(&keys::JOB, &[], |key| {
+        let any_text = || any_of(&[text(), list(text())]);
+        Some(match key {
+            "container" => about(
+                "Runs the script in a container.",
+                any_of(&[text(), or_nothing(container())]),
+            )?,
+            "process" => {
+                about("Runs it on the management server.", or_nothing(nothing(&keys::PROCESS)))?
+            }
+            "ssh" => about("Runs it on a device.", ssh())?,
+            "run" => about("Shell commands.", any_text())?,
+            "extends" => about("Templates.", any_text())?,
+            "matrix" => about("Its variants.", matrix())?,
+            "when" => about("A condition.", scalar())?,
+            "needs" => about("Jobs that end first.", needs())?,
+            "variables" => about("In the script's environment.", by_name(scalar()))?,
+            "secrets" => about("Secrets that the script gets.", list(secret()))?,
+            "timeout" => about("Time limit.", duration())?,
+            "resources" => about("Limits of its container.", resources())?,
+            "environment" => about("What it deploys to.", any_of(&[text(), environment()]))?,
+            "artifacts" => about("Files that it leaves.", artifacts())?,
+            "outputs" => about("Short texts that it leaves.", list(text()))?,
+            "cache" => about("Files that it finds again.", cache())?,
+            "services" => about("Containers beside its own.", by_name(service()))?,
+            "partitions" => about("Only these.", list(name()))?,
+            "agent" => about("Labels that its agent must have.", by_name(scalar()))?,
+            "lock" => about("Held by the job.", name())?,
+            "retry" => about("More attempts.", retry())?,
+            "on_lost" => about("When its agent is away.", one_of(words::ON_LOST))?,
+            "lost_after" => about("For how long.", duration())?,
+            _ => return None,
+        })
+    })
+}
+
+fn container() -> Value {
+    mapping(&keys::CONTAINER, &[], |key| {
+        Some(match key {
+            "image" => about("That of `defaults`, if missing.", text())?,
+            "pull" => about("When it is pulled.", one_of(words::PULL))?,
+            "network" => about("Its network.", one_of(words::NETWORK))?,
+            _ => return None,
+        })
+    })
+}
+
+fn ssh() -> Value {
+    mapping(&keys::SSH, &["device"], |key| {
+        Some(match key {
+            "device" => about("Of the partition's inventory.", name())?,
+            "user" => about("Instead of the inventory's.", text())?,
+            _ => return None,
+        })
+    })
+}
+
+fn matrix() -> Value {
+    let variant = || list(by_name(scalar()));
+    json!({
+        "type": "object",
+        "properties": { "include": variant(), "exclude": variant() },
+        "additionalProperties": list(scalar()),
+        "minProperties": 1,
+    })
+}
+
+fn needs() -> Value {
+    let need = mapping(&keys::NEED, &["job"], |key| {
+        Some(match key {
+            "job" => about("That job.", name())?,
+            "optional" => about("It need not be there.", yes_or_no())?,
+            "artifacts" => about("Whether its files are wanted.", yes_or_no())?,
+            _ => return None,
+        })
+    });
+    json!({ "type": "array", "items": any_of(&[name(), need]) })
+}
+
+fn secret() -> Value {
+    let mapping = mapping(&keys::SECRET, &["name"], |key| {
+        Some(match key {
+            "name" => about("Its name.", text())?,
+            "as" => about("As a variable, if missing.", one_of(words::DELIVERIES))?,
+            _ => return None,
+        })
+    });
+    any_of(&[text(), mapping])
+}
+
+fn resources() -> Value {
+    mapping(&keys::RESOURCES, &[], |key| {
+        Some(match key {
+            "memory" => about("Such as `512MiB`.", text())?,
+            "cpus" => about("Cores, such as 1.5.", scalar())?,
+            _ => return None,
+        })
+    })
+}
+
+fn environment() -> Value {
+    mapping(&keys::ENVIRONMENT, &["name"], |key| {
+        Some(match key {
+            "name" => about("Such as `fra-equ01/switches`.", text())?,
+            "url" => about("Where to look at it.", text())?,
+            _ => return None,
+        })
+    })
+}
+
+fn artifacts() -> Value {
+    mapping(&keys::ARTIFACTS, &["paths"], |key| match key {
+        "paths" => about("Patterns of files.", list(scalar())),
+        _ => None,
+    })
+}
+
+fn cache() -> Value {
+    mapping(&keys::CACHE, &["key", "paths"], |key| match key {
+        "key" => about("Jobs with the same key share it.", text()),
+        "paths" => about("Patterns of files.", list(scalar())),
+        _ => None,
+    })
+}
+
+fn service() -> Value {
+    mapping(&keys::SERVICE, &["image"], |key| {
+        Some(match key {
+            "image" => about("Its image.", text())?,
+            "command" => about("Arguments.", list(text()))?,
+            "variables" => about("Its environment.", by_name(scalar()))?,
+            "health" => about("When it can be used.", health())?,
+            "resources" => about("Limits.", resources())?,
+            _ => return None,
+        })
+    })
+}
+
+fn health() -> Value {
+    mapping(&keys::HEALTH, &["run"], |key| {
+        Some(match key {
+            "run" => about("A command that succeeds then.", text())?,
+            "interval" | "timeout" => duration(),
+            _ => return None,
+        })
+    })
+}
+
+fn retry() -> Value {
+    let count = json!({ "type": "integer", "minimum": 0, "maximum": limits::RETRIES });
+    let mapping = mapping(&keys::RETRY, &["max"], |key| {
+        Some(match key {
+            "max" => about("Attempts after the first.", count.clone())?,
+            "on" => about("After which outcomes.", list(one_of(words::RETRY_ON)))?,
+            "delay" => about("The pause before.", duration())?,
+            _ => return None,
+        })
+    });
+    any_of(&[count, mapping])
+}
