@@ -350,6 +350,12 @@ async fn an_attempt_that_was_accepted_waits_for_the_link_and_asks_for_its_secret
     let mut world = World::start(&["fra"], pipeline);
     set(&world, &["TOKEN"], CORE);
     ok(world.site.stop_agent("fra", "mgmt01"));
+    // A session beside one whose end was not noticed yet would be refused.
+    let away = || {
+        (world.garrison(&["agents", "list", "-o", "json"]).json()[0]["status"] == "away")
+            .then_some(())
+    };
+    ok(wait("the agent's end to be noticed", away));
     let run = world.trigger();
     let order = accept(&world).await;
     assert_eq!(found_in(&order), None);
