@@ -119,7 +119,7 @@ impl v1::link_server::Link for Sessions {
             attempts,
         };
         let session = self.driver.connect(hello, outbox).await;
-        let ended = CancellationToken::new();
+        let (ended, refused) = (CancellationToken::new(), CancellationToken::new());
         let (heartbeats, heard) = watch::channel(0);
         let span = info_span!("session", %agent, session = session.0);
         let reader = Reader {
@@ -129,10 +129,11 @@ impl v1::link_server::Link for Sessions {
             session,
             heartbeats,
             ended: ended.clone(),
+            refused: refused.clone(),
             close,
         };
         self.tasks.spawn(reader.run(inbound).instrument(span));
-        Ok(Response::new(Box::pin(outgoing(messages, heard, ended))))
+        Ok(Response::new(Box::pin(outgoing(messages, heard, ended, refused))))
     }
 
     async fn logs(
@@ -301,8 +302,10 @@ struct Reader {
     session: SessionId,
     /// The number of the latest heartbeat, for its answer.
     heartbeats: watch::Sender<u64>,
-    /// The coordinator has ended the session.
+    /// The way down is over: the coordinator has ended the session, or the connection is gone.
     ended: CancellationToken,
+    /// The agent is told why it has no session.
+    refused: CancellationToken,
     close: CancellationToken,
 }
 
@@ -312,11 +315,13 @@ impl Reader {
         let reason = tokio::select! {
             reason = self.read(&mut inbound) => reason,
             () = self.ended.cancelled() => {
-                // A well-behaved agent hangs up by itself. One whose messages have ended may still
-                // be reading why.
+                // A well-behaved agent hangs up by itself. One that was refused may still be reading
+                // why, though its messages have ended.
                 let reading = async {
                     self.read(&mut inbound).await;
-                    std::future::pending::<()>().await;
+                    if self.refused.is_cancelled() {
+                        std::future::pending::<()>().await;
+                    }
                 };
                 drop(tokio::time::timeout(FAREWELL, reading).await);
                 self.close.cancel();
@@ -370,14 +375,19 @@ fn outgoing(
     messages: mpsc::Receiver<Outgoing>,
     heartbeats: watch::Receiver<u64>,
     ended: CancellationToken,
+    refused: CancellationToken,
 ) -> impl Stream<Item = Result<v1::CoordinatorMessage, Status>> {
     let down = Down { messages, heartbeats, is_welcome: false, _ended: ended.drop_guard() };
-    stream::unfold(Some(down), |down| async {
-        let mut down = down?;
+    stream::unfold(Some((down, refused)), |down| async {
+        let (mut down, refused) = down?;
         match down.next().await? {
-            Ok(kind) => Some((Ok(v1::CoordinatorMessage { kind: Some(kind) }), Some(down))),
+            Ok(kind) => {
+                Some((Ok(v1::CoordinatorMessage { kind: Some(kind) }), Some((down, refused))))
+            }
             Err(reason) => {
                 warn!(%reason, "session refused");
+                // Before the way down is over.
+                refused.cancel();
                 let kind = Some(coordinator_message::Kind::Refused(reason));
                 Some((Ok(v1::CoordinatorMessage { kind }), None))
             }
