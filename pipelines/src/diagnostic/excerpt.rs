@@ -69,7 +69,7 @@ pub fn quoted(word: &str) -> String {
 }
 
 /// Replaces what would move a cursor, change a colour, or turn the direction of reading.
-fn printable(c: char) -> char {
+pub(super) fn printable(c: char) -> char {
     match c {
         '\t' | '\n' | '\r' => ' ',
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',

@@ -1,5 +1,6 @@
 //! Where the steps that read a file put what they find wrong with it.
 
+use super::excerpt::printable;
 use super::{Code, Diagnostic, Diagnostics, Excerpt, Severity};
 use crate::source::{Source, Span};
 
@@ -52,7 +53,9 @@ impl<'a> Report<'a> {
 
     /// An error that is told where it is found out.
     pub(crate) fn complain(&mut self, code: Code, span: Span, complaint: Complaint) {
-        self.error(code, span, complaint.message, complaint.help);
+        // A library's words may repeat the user's as they are.
+        let message: String = complaint.message.chars().map(printable).collect();
+        self.error(code, span, message, complaint.help);
     }
 
     fn push(
