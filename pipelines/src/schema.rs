@@ -33,7 +33,7 @@ fn named(title: &str, schema: Value) -> Value {
 /// A mapping with the keys of a place, each with the schema that `property` gives.
 fn mapping(place: &Place, required: &[&str], property: impl Fn(&str) -> Option<Value>) -> Value {
     let properties = place.keys.iter().map(|key| {
-        let schema = property(key).unwrap_or_else(|| panic!("{} of {}", key, place.title));
+        let schema = property(key).expect("each key of a place has a schema");
         ((*key).to_owned(), schema)
     });
     json!({
