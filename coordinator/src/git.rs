@@ -73,6 +73,9 @@ pub struct TreeEntry {
     pub path: String,
 }
 
+/// Where GitHub keeps the heads of pull requests: below it stands `7/head`.
+pub const PULL_REQUESTS: &str = "refs/pull/";
+
 /// Most changed files that are listed.
 const CHANGED: usize = 10_000;
 
@@ -109,25 +112,30 @@ impl Mirror {
 
     /// Brings all branches and tags up to date.
     pub async fn fetch(&self) -> Result<(), Error> {
+        self.take(
+            &["--prune", "--force"],
+            &["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"],
+        )
+        .await?;
+        self.recall().await
+    }
+
+    /// Brings the commits of one more full reference here. It is not kept, and nothing is cleared away, so that
+    /// they stay.
+    pub async fn fetch_beside(&self, reference: &str) -> Result<(), Error> {
+        self.take(&[], &[reference]).await
+    }
+
+    async fn take(&self, options: &[&str], wanted: &[&str]) -> Result<(), Error> {
         if !self.path.join("HEAD").exists() {
             let path = self.path.to_string_lossy();
             run(Path::new("/"), &["init", "--bare", "--quiet", "--", &path], LOOK).await?;
         }
-        let arguments = [
-            "fetch",
-            "--quiet",
-            "--prune",
-            "--force",
-            "--no-tags",
-            "--no-recurse-submodules",
-            "--no-write-fetch-head",
-            "--",
-            &self.url,
-            "+refs/heads/*:refs/heads/*",
-            "+refs/tags/*:refs/tags/*",
-        ];
+        let always =
+            ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
+        let arguments = [&always, options, &["--", &self.url], wanted].concat();
         run(&self.path, &arguments, FETCH).await?;
-        self.recall().await
+        Ok(())
     }
 
     /// Looks up what all branches and tags named at the last fetch, which another process may have
@@ -201,6 +209,14 @@ impl Mirror {
             .take(CHANGED + 1)
             .collect();
         (names.len() <= CHANGED).then_some(names)
+    }
+
+    /// Paths of the files that a commit changes since it parted from `base`; none if they have nothing in common,
+    /// or the files are too many to be listed.
+    pub async fn changed_since_parting(&self, base: &str, commit: &str) -> Option<Vec<String>> {
+        let parted = self.look(&["merge-base", "--end-of-options", base, commit]).await.ok()?;
+        let parted = String::from_utf8_lossy(&parted);
+        self.changed(parted.trim(), commit).await
     }
 
     /// `git cat-file --batch` in this mirror, with pipes to ask and to read the answers.

@@ -110,6 +110,10 @@ impl Shared {
                 let happened = trigger::Trigger::of_push(&trigger.reference);
                 (mirror.commit(commit).await.map_err(say)?, happened)
             }
+            Cause::PullRequest { commit, branch, .. } => {
+                let happened = trigger::Trigger::pull_request(branch);
+                (mirror.commit(commit).await.map_err(say)?, happened)
+            }
             Cause::Schedule { schedule, .. } => {
                 let commit = mirror.commit(&trigger.reference).await.map_err(say)?;
                 (commit, trigger::Trigger::Schedule { schedule: schedule.clone() })
@@ -123,7 +127,9 @@ impl Shared {
         let mut contents = Vec::new();
         let is_meant = |path: &String| match &trigger.cause {
             Cause::Schedule { file, .. } => path == file,
-            Cause::Push { .. } | Cause::Manual { .. } => is_pipeline(path),
+            Cause::Push { .. } | Cause::PullRequest { .. } | Cause::Manual { .. } => {
+                is_pipeline(path)
+            }
         };
         for path in files.into_iter().filter(is_meant) {
             let content = mirror.read(&commit, &path, FILE).await;
@@ -134,13 +140,10 @@ impl Shared {
                 .as_ref()
                 .is_ok_and(|file| file.as_deref().is_some_and(trigger::asks_for_changes))
         };
-        let happened = match &trigger.cause {
-            Cause::Push { before: Some(before), .. }
-                if contents.iter().any(|(_, content)| asks(content)) =>
-            {
-                happened.with_changed(mirror.changed(before, &commit).await)
-            }
-            Cause::Push { .. } | Cause::Manual { .. } | Cause::Schedule { .. } => happened,
+        let happened = if contents.iter().any(|(_, content)| asks(content)) {
+            happened.with_changed(changed(&trigger.cause, &commit, &mirror).await)
+        } else {
+            happened
         };
         let mut pipelines = Vec::new();
         for (path, content) in contents {
@@ -149,6 +152,8 @@ impl Shared {
             pipelines.extend(one.resolve(content).await?);
         }
         let pipelines = match &trigger.cause {
+            // Nothing of it is done, so nobody needs its source.
+            Cause::PullRequest { .. } => return Ok(pipelines),
             Cause::Push { .. } | Cause::Schedule { .. } => pipelines,
             Cause::Manual { pipeline, .. } => pick(pipelines, pipeline, trigger, &commit)?,
         };
@@ -181,7 +186,7 @@ impl Shared {
             return Err(format!("repository '{name}' is not in the coordinator's configuration"));
         };
         let named = match &trigger.cause {
-            Cause::Push { commit, .. } => {
+            Cause::Push { commit, .. } | Cause::PullRequest { commit, .. } => {
                 repository.forget().await;
                 Some(commit)
             }
@@ -193,7 +198,14 @@ impl Shared {
         {
             return Ok(repository.mirror.clone());
         }
-        repository.as_of(begun, Duration::ZERO).await
+        let mirror = repository.as_of(begun, Duration::ZERO).await?;
+        if let Cause::PullRequest { commit, .. } = &trigger.cause
+            && mirror.commit(commit).await.is_err()
+        {
+            let beside = Some(trigger.reference.as_str());
+            fetch(&mirror, beside).await.map_err(|error| error.to_string())?;
+        }
+        Ok(mirror)
     }
 
     /// Something came to a repository: its schedules may be others now.
@@ -234,7 +246,9 @@ impl Shared {
         let kept = self.repositories.get(&inventory.repository).ok_or(Unavailable::NotFound)?;
         let mirror = match &trigger.cause {
             Cause::Schedule { .. } => kept.as_of_or_kept(begun, kept.max_age).await,
-            Cause::Push { .. } | Cause::Manual { .. } => kept.as_of(begun, kept.max_age).await,
+            Cause::Push { .. } | Cause::PullRequest { .. } | Cause::Manual { .. } => {
+                kept.as_of(begun, kept.max_age).await
+            }
         };
         let mirror = mirror.map_err(Unavailable::Failed)?;
         let reference = format!("refs/heads/{}", inventory.branch);
@@ -272,7 +286,7 @@ impl Repository {
             Some(fetched) => fetched,
             None => {
                 let now = Instant::now();
-                (now, fetch(&self.mirror).await.map_err(|error| error.to_string()))
+                (now, fetch(&self.mirror, None).await.map_err(|error| error.to_string()))
             }
         };
         last.insert(fetched).1.clone().map(|()| self.mirror.clone())
@@ -303,15 +317,29 @@ impl Repository {
     }
 }
 
-async fn fetch(mirror: &Mirror) -> Result<(), git::Error> {
+/// Fetches all branches and tags, or one reference beside them; tries it a few times.
+async fn fetch(mirror: &Mirror, beside: Option<&str>) -> Result<(), git::Error> {
+    let fetch = async || match beside {
+        None => mirror.fetch().await,
+        Some(reference) => mirror.fetch_beside(reference).await,
+    };
     for pause in PAUSES {
-        match mirror.fetch().await {
+        match fetch().await {
             Ok(()) => return Ok(()),
             Err(error) => warn!(%error, again_in_ms = pause.as_millis(), "fetch failed"),
         }
         tokio::time::sleep(pause).await;
     }
-    mirror.fetch().await
+    fetch().await
+}
+
+/// Paths of the files that a trigger is about; none if nobody knows.
+async fn changed(cause: &Cause, commit: &str, mirror: &Mirror) -> Option<Vec<String>> {
+    match cause {
+        Cause::Push { before, .. } => mirror.changed(before.as_ref()?, commit).await,
+        Cause::PullRequest { base, .. } => mirror.changed_since_parting(base, commit).await,
+        Cause::Manual { .. } | Cause::Schedule { .. } => None,
+    }
 }
 
 /// One pipeline file at one commit.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use garrison::site::forge::{Webhook, push_payload};
+use garrison::site::forge::{Webhook, pull_request_payload, push_payload};
 use integration::{World, ok};
 use serde_json::{Value, json};
 
@@ -64,6 +64,74 @@ fn a_tag_runs_what_asked_for_it_at_what_it_stands_for() {
     let path = format!("/api/v1/triggers/{}", tell("refs/tags/1"));
     let other: Value = ok(ok(world.site.client()).get(&path));
     assert_eq!((&other["status"], &other["runs"]), (&"resolved".into(), &json!([])), "{other:#}");
+}
+
+const PLANNED: &str = r#"
+on: { push: { branches: [main] }, pull_request: { paths: ["roles/**"] } }
+partitions: [fra]
+lock: site
+jobs:
+  check: { process: {}, run: touch done, when: 'event == "pull_request"' }
+  deploy: { process: {}, run: touch done, needs: [{ job: check, optional: true }], secrets: [TOKEN] }
+"#;
+
+/// Commits files where only the request of this number names them, as a fork's are.
+fn requested(world: &World, number: u64, files: &[(&str, &str)]) -> String {
+    let commit = ok(world.site.commit(files));
+    ok(world.site.git(&["update-ref", &format!("refs/pull/{number}/head"), &commit]));
+    ok(world.site.git(&["reset", "--quiet", "--hard", "HEAD~1"]));
+    commit
+}
+
+#[test]
+fn a_pull_request_is_planned_and_nothing_of_it_is_done() {
+    let world = World::start(&["fra"], PLANNED);
+    let tell = |number: u64, head: &str, base: &str| {
+        let payload = pull_request_payload(number, head, base);
+        let (status, text) =
+            ok(world.site.deliver(&ok(world.site.webhook("pull_request", &payload))));
+        assert_eq!(status, 202, "{text}");
+        serde_json::from_str::<Value>(&text).unwrap()["trigger"].as_u64().unwrap()
+    };
+    let requested = |number, files| requested(&world, number, files);
+    let about_roles = requested(7, &[("roles/sonic", "4.3.0")]);
+    let about_docs = requested(8, &[("docs/sonic", "4.3.0")]);
+    let broken = requested(
+        9,
+        &[("roles/frr", "10"), (".garrison/site.yaml", &format!("{PLANNED}  x: 5\n"))],
+    );
+    // What came to the branch since then is no part of them.
+    let base = ok(world.site.commit(&[("roles/leaf", "1")]));
+
+    let plan = run_of(&world, tell(7, &about_roles, &base));
+    let said = [&plan["status"], &plan["commit"], &plan["reference"], &plan["actor"]];
+    assert_eq!(said, ["planned", &about_roles, "refs/pull/7/head", "eve (github)"], "{plan:#}");
+    let jobs: Vec<_> = plan["jobs"].as_array().unwrap().iter().collect();
+    let (names, states): (Vec<_>, Vec<_>) = jobs
+        .iter()
+        .map(|it| (it["name"].as_str().unwrap(), it["status"].as_str().unwrap()))
+        .unzip();
+    assert_eq!((names, states), (vec!["check", "deploy"], vec!["planned", "planned"]));
+    assert!(jobs.iter().all(|job| job["attempts"] == json!([])), "{plan:#}");
+
+    let path = format!("/api/v1/triggers/{}", tell(8, &about_docs, &base));
+    let other: Value = ok(ok(world.site.client()).get(&path));
+    assert_eq!((&other["status"], &other["runs"]), (&"resolved".into(), &json!([])), "{other:#}");
+
+    let wrong = run_of(&world, tell(9, &broken, &base));
+    assert_eq!(wrong["status"], "invalid", "{wrong:#}");
+
+    let id = plan["id"].to_string();
+    for (asked, words) in
+        [("retry", "is the plan of a pull request"), ("cancel", "has ended already")]
+    {
+        let said = world.garrison(&["runs", asked, &id]);
+        assert!(said.err.contains(words), "{said:?}");
+    }
+    let shown = world.garrison(&["runs", "show", &id]).out;
+    assert!(shown.contains("planned"), "{shown}");
+    let log = world.garrison(&["logs", &id, "deploy"]);
+    assert!(log.err.contains("has not"), "{log:?}");
 }
 
 #[test]

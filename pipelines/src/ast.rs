@@ -46,13 +46,15 @@ pub(crate) struct On {
     /// Where the key stands.
     pub(crate) span: Span,
     pub(crate) push: Option<Push>,
+    pub(crate) pull_request: Option<Push>,
     pub(crate) tag: Option<Refs>,
     pub(crate) schedule: Vec<Spanned<Schedule>>,
     pub(crate) manual: bool,
 }
 
-/// Which pushes start it.
+/// Which pushes, or which pull requests, start it.
 pub(crate) struct Push {
+    /// Those that are pushed to, or that it is to be merged into.
     pub(crate) branches: Refs,
     /// One of these files must have changed; any if there are none.
     pub(crate) paths: Option<Vec<Glob>>,

@@ -97,13 +97,16 @@ fn resources(job: &Job, report: &mut Report<'_>) {
 
 /// A push gives no inputs.
 fn required_on_push(pipeline: &Pipeline, report: &mut Report<'_>) {
-    if pipeline.on.as_ref().is_none_or(|on| on.push.is_none() && on.tag.is_none()) {
-        return;
-    }
+    let Some(on) = &pipeline.on else { return };
+    let triggers = match (on.push.is_some() || on.tag.is_some(), on.pull_request.is_some()) {
+        (true, _) => "pushes",
+        (false, true) => "pull requests",
+        (false, false) => return,
+    };
     for input in pipeline.inputs.iter().filter(|input| input.default.is_none()) {
         let Spanned { value: name, span } = &input.name;
         let message = format!(
-            "the input {} is required, but the pipeline starts on pushes, which give none",
+            "the input {} is required, but the pipeline starts on {triggers}, which give none",
             quoted(name)
         );
         report.error(Code::RequiredOnPush, *span, message, "give it a `default`");

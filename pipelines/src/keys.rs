@@ -33,15 +33,15 @@ pub(crate) const PIPELINE: Place = Place {
 
 pub(crate) const ON: Place = Place {
     title: "`on`",
-    keys: &["push", "tag", "schedule", "manual"],
-    planned: &[
-        ("event", "use `manual` until then, and start the pipeline over the API"),
-        ("pull_request", "use `push` until then"),
-    ],
+    keys: &["push", "tag", "pull_request", "schedule", "manual"],
+    planned: &[("event", "use `manual` until then, and start the pipeline over the API")],
 };
 
 pub(crate) const PUSH: Place =
     Place { title: "`push`", keys: &["branches", "paths"], planned: &[] };
+
+pub(crate) const PULL_REQUEST: Place =
+    Place { title: "`pull_request`", keys: &["branches", "paths"], planned: &[] };
 
 pub(crate) const SCHEDULE: Place =
     Place { title: "a schedule", keys: &["cron", "timezone", "inputs", "missed"], planned: &[] };
@@ -177,6 +177,7 @@ const PIPELINE_PLACES: &[&Place] = &[
     &PIPELINE,
     &ON,
     &PUSH,
+    &PULL_REQUEST,
     &SCHEDULE,
     &CONCURRENCY,
     &INPUT,

@@ -25,6 +25,14 @@ pub enum Trigger {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         changed: Option<Vec<String>>,
     },
+    /// A pull request was opened, or its commits changed: its runs are planned and not done.
+    PullRequest {
+        /// The branch that it is to be merged into, without `refs/heads/`.
+        branch: String,
+        /// Paths of the files that it changes; none if nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        changed: Option<Vec<String>>,
+    },
     /// A tag came.
     Tag {
         /// The tag, without `refs/tags/`.
@@ -60,28 +68,37 @@ impl Trigger {
         Trigger::Push { branch: branch.to_owned(), changed: None }
     }
 
-    /// The same with the files that changed, if it is a push to a branch.
-    pub fn with_changed(self, paths: Option<Vec<String>>) -> Trigger {
-        match self {
-            Trigger::Push { branch, .. } => Trigger::Push { branch, changed: paths },
-            Trigger::Tag { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => self,
+    /// A pull request to a branch, and nobody knows which files it changes.
+    pub fn pull_request(branch: &str) -> Trigger {
+        Trigger::PullRequest { branch: branch.to_owned(), changed: None }
+    }
+
+    /// The same with the files that changed, if it is a push to a branch or a pull request.
+    pub fn with_changed(mut self, paths: Option<Vec<String>>) -> Trigger {
+        match &mut self {
+            Trigger::Push { changed, .. } | Trigger::PullRequest { changed, .. } => {
+                *changed = paths;
+            }
+            Trigger::Tag { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => {}
         }
+        self
     }
 
     /// Its kind, as it is called in `on`.
     pub fn event(&self) -> &'static str {
         match self {
             Trigger::Push { .. } => "push",
+            Trigger::PullRequest { .. } => "pull_request",
             Trigger::Tag { .. } => "tag",
             Trigger::Schedule { .. } => "schedule",
             Trigger::Manual { .. } => "manual",
         }
     }
 
-    /// The branch that was pushed to; empty if none was.
+    /// The branch that was pushed to, or is asked to take commits; empty if there is none.
     pub(crate) fn branch(&self) -> &str {
         match self {
-            Trigger::Push { branch, .. } => branch,
+            Trigger::Push { branch, .. } | Trigger::PullRequest { branch, .. } => branch,
             Trigger::Tag { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => "",
         }
     }
@@ -90,14 +107,19 @@ impl Trigger {
     pub(crate) fn tag(&self) -> &str {
         match self {
             Trigger::Tag { tag } => tag,
-            Trigger::Push { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => "",
+            Trigger::Push { .. }
+            | Trigger::PullRequest { .. }
+            | Trigger::Schedule { .. }
+            | Trigger::Manual { .. } => "",
         }
     }
 
     /// Paths of the files that changed; none if nobody knows.
     pub(crate) fn changed(&self) -> Option<&[String]> {
         match self {
-            Trigger::Push { changed, .. } => changed.as_deref(),
+            Trigger::Push { changed, .. } | Trigger::PullRequest { changed, .. } => {
+                changed.as_deref()
+            }
             Trigger::Tag { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => None,
         }
     }
@@ -110,7 +132,9 @@ impl Trigger {
     /// What was chosen.
     pub(crate) fn inputs(&self) -> Inputs {
         match self {
-            Trigger::Push { .. } | Trigger::Tag { .. } => Inputs::new(),
+            Trigger::Push { .. } | Trigger::PullRequest { .. } | Trigger::Tag { .. } => {
+                Inputs::new()
+            }
             Trigger::Schedule { schedule } => schedule.inputs.clone(),
             Trigger::Manual { inputs } => inputs.clone(),
         }
@@ -158,24 +182,39 @@ pub fn answer(file: &File, trigger: &Trigger) -> Result<Answer, Diagnostics> {
 
 /// Whether `on` names the trigger.
 pub(crate) fn accepts(on: &On, trigger: &Trigger) -> Answer {
-    match (trigger, &on.push, &on.tag) {
-        (Trigger::Push { branch, changed }, Some(push), _) => {
-            match among(&push.branches, branch, "pushes to", "a push to") {
-                Answer::Starts => touches(push, changed.as_deref()),
-                ignored @ Answer::Ignored { .. } => ignored,
-            }
+    let answer = match trigger {
+        Trigger::Push { branch, changed } => {
+            let words = ("push", "pushes");
+            on.push.as_ref().map(|push| concerns(push, branch, changed.as_deref(), words))
         }
-        (Trigger::Tag { tag }, _, Some(refs)) => among(refs, tag, "tags", "the tag"),
-        (Trigger::Push { .. }, None, _) => ignored(otherwise(on, "push")),
-        (Trigger::Tag { .. }, _, None) => ignored(otherwise(on, "tag")),
-        (Trigger::Schedule { schedule }, ..) => {
+        Trigger::PullRequest { branch, changed, .. } => {
+            let words = ("pull request", "pull requests");
+            on.pull_request.as_ref().map(|push| concerns(push, branch, changed.as_deref(), words))
+        }
+        Trigger::Tag { tag } => on.tag.as_ref().map(|refs| among(refs, tag, "tags", "the tag")),
+        Trigger::Schedule { schedule } => {
             if on.schedule.iter().any(|it| it.value.schedule == *schedule) {
                 return Answer::Starts;
             }
-            ignored(format!("has no schedule {} any more", quoted(&schedule.to_string())))
+            let reason = format!("has no schedule {} any more", quoted(&schedule.to_string()));
+            return Answer::Ignored { reason };
         }
-        (Trigger::Manual { .. }, ..) if on.manual => Answer::Starts,
-        (Trigger::Manual { .. }, ..) => ignored(otherwise(on, "manual")),
+        Trigger::Manual { .. } => on.manual.then_some(Answer::Starts),
+    };
+    answer.unwrap_or_else(|| ignored(otherwise(on, trigger.event())))
+}
+
+/// Whether a push or pull request is about a branch and a file that the pipeline is about.
+fn concerns(
+    push: &Push,
+    branch: &str,
+    changed: Option<&[String]>,
+    (one, several): (&str, &str),
+) -> Answer {
+    let (starts_on, this_was) = (format!("{several} to"), format!("a {one} to"));
+    match among(&push.branches, branch, &starts_on, &this_was) {
+        Answer::Starts => touches(push, changed, one),
+        ignored @ Answer::Ignored { .. } => ignored,
     }
 }
 
@@ -189,21 +228,25 @@ fn among(refs: &Refs, name: &str, starts_on: &str, this_was: &str) -> Answer {
     ignored(format!("starts on {starts_on} {globs}, and this was {this_was} {}", quoted(name)))
 }
 
-/// Whether a push changed one of the files that the pipeline is about; where nobody knows what it
+/// Whether it changed one of the files that the pipeline is about; where nobody knows what it
 /// changed, it may have.
-fn touches(push: &Push, changed: Option<&[String]>) -> Answer {
+fn touches(push: &Push, changed: Option<&[String]>, what: &str) -> Answer {
     let (Some(globs), Some(changed)) = (&push.paths, changed) else { return Answer::Starts };
     if changed.iter().any(|path| globs.iter().any(|glob| glob.matches_file(path))) {
         return Answer::Starts;
     }
     let globs: Vec<_> = globs.iter().map(|glob| quoted(glob.as_str())).collect();
     let globs = globs.join(", ");
-    ignored(format!("starts on changes of {globs}, and this push changed none of them"))
+    ignored(format!("starts on changes of {globs}, and this {what} changed none of them"))
 }
 
 /// What starts the pipeline, when that is not `lacking`.
 fn otherwise(on: &On, lacking: &str) -> String {
-    let known = [(on.push.is_some(), "on pushes"), (on.tag.is_some(), "on tags")];
+    let known = [
+        (on.push.is_some(), "on pushes"),
+        (on.pull_request.is_some(), "on pull requests"),
+        (on.tag.is_some(), "on tags"),
+    ];
     let more = [(!on.schedule.is_empty(), "by schedule"), (on.manual, "by hand")];
     let known = known.into_iter().chain(more);
     let known: Vec<_> = known.filter_map(|(is, word)| is.then_some(word)).collect();
@@ -218,6 +261,9 @@ impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trigger::Push { branch, .. } => write!(f, "push to {}", quoted(branch)),
+            Trigger::PullRequest { branch, .. } => {
+                write!(f, "pull request to {}", quoted(branch))
+            }
             Trigger::Tag { tag } => write!(f, "tag {}", quoted(tag)),
             Trigger::Schedule { schedule } => {
                 write!(f, "schedule {}", quoted(&schedule.to_string()))
@@ -267,6 +313,25 @@ mod tests {
     }
 
     #[test]
+    fn a_pull_request_starts_what_is_about_its_branch_and_files() {
+        let on = "on: { pull_request: { branches: [main], paths: ['roles/**'] }, push: {} }";
+        let request = |branch: &str, path: &str| {
+            Trigger::pull_request(branch).with_changed(Some(vec![path.to_owned()]))
+        };
+        assert_eq!(answer_to(on, &request("main", "roles/a")), Ok(Answer::Starts));
+        assert_eq!(answer_to(on, &request("main", "a").with_changed(None)), Ok(Answer::Starts));
+        let ignored = |reason: &str| Ok(Answer::Ignored { reason: reason.into() });
+        let reason = "starts on changes of `roles/**`, and this pull request changed none of them";
+        assert_eq!(answer_to(on, &request("main", "a")), ignored(reason));
+        let reason = "starts on pull requests to `main`, and this was a pull request to `x`";
+        assert_eq!(answer_to(on, &request("x", "roles/a")), ignored(reason));
+        let reason = "starts on pull requests only: `on` has no `push`";
+        assert_eq!(answer_to("on: { pull_request: }", &push("main")), ignored(reason));
+        let reason = "starts on pushes only: `on` has no `pull_request`";
+        assert_eq!(answer_to("on: { push: }", &request("main", "roles/a")), ignored(reason));
+    }
+
+    #[test]
     fn push_without_branches_means_all_of_them() {
         for on in ["on: { push: {} }", "on: { push: }", "on:\n  push: null\n  manual: {}\n"] {
             assert_eq!(answer_to(on, &push("feature/x")), Ok(Answer::Starts), "{on}");
@@ -299,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_file_that_does_not_say_is_an_error() {
-        for text in ["jobs: {}", "on: [push]", "on: {", "on: { pull_request: {} }", "- a"] {
+        for text in ["jobs: {}", "on: [push]", "on: {", "on: { merge_request: {} }", "- a"] {
             let shown = answer_to(text, &push("main")).unwrap_err();
             assert!(shown.starts_with("error[P0"), "{text}: {shown}");
         }

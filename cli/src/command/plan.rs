@@ -24,17 +24,21 @@ pub struct Options {
     /// The pipeline's file, such as .garrison/deploy.yaml.
     file: PathBuf,
     /// As started by a push to this branch; by hand, if nothing else is said.
-    #[arg(long, value_name = "BRANCH", conflicts_with = "tag")]
+    #[arg(long, value_name = "BRANCH", group = "commits", conflicts_with = "tag")]
     push: Option<String>,
-    /// A file that the push changed; may be given several times. Without any, every file may have changed.
-    #[arg(long, value_name = "PATH", requires = "push")]
+    /// As started by a pull request to this branch.
+    #[arg(long, value_name = "BRANCH", group = "commits", conflicts_with = "tag")]
+    pull_request: Option<String>,
+    /// A file that the push or pull request changed; may be given several times. Without any, every file may
+    /// have changed.
+    #[arg(long, value_name = "PATH", requires = "commits")]
     changed: Vec<String>,
     /// As started by this tag.
     #[arg(long)]
     tag: Option<String>,
     /// One of the pipeline's inputs; may be given several times.
     #[arg(long = "input", short, value_name = "NAME=VALUE", value_parser = trigger::input)]
-    #[arg(conflicts_with_all = ["push", "tag"])]
+    #[arg(conflicts_with_all = ["commits", "tag"])]
     inputs: Vec<(String, String)>,
     /// Folder with a file PARTITION.yaml for each partition's inventory; without it, partitions have no devices,
     /// labels and variables.
@@ -87,9 +91,12 @@ fn print(text: &str) -> std::io::Result<()> {
 }
 
 fn happened(options: &Options) -> Result<Trigger, Failure> {
+    let changed = (!options.changed.is_empty()).then(|| options.changed.clone());
     if let Some(branch) = &options.push {
-        let changed = (!options.changed.is_empty()).then(|| options.changed.clone());
         return Ok(Trigger::push(branch).with_changed(changed));
+    }
+    if let Some(branch) = &options.pull_request {
+        return Ok(Trigger::pull_request(branch).with_changed(changed));
     }
     if let Some(tag) = &options.tag {
         return Ok(Trigger::Tag { tag: tag.clone() });

@@ -113,6 +113,20 @@ pub fn push_payload(reference: &str, commit: &str) -> serde_json::Value {
     })
 }
 
+/// The part of GitHub's payload that says of what a pull request is made; it comes from a fork.
+pub fn pull_request_payload(number: u64, head: &str, base: &str) -> serde_json::Value {
+    json!({
+        "action": "synchronize",
+        "number": number,
+        "pull_request": {
+            "head": { "ref": "topic", "sha": head, "repo": { "full_name": "eve/infra" } },
+            "base": { "ref": "main", "sha": base, "repo": { "full_name": REPOSITORY } },
+        },
+        "repository": { "full_name": REPOSITORY },
+        "sender": { "login": "eve" },
+    })
+}
+
 fn sign(secret: &str, body: &[u8]) -> String {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key may have any length");

@@ -54,6 +54,8 @@ pub enum State {
     },
     /// Nothing that it needs failed, and it is for that case only.
     Unneeded,
+    /// Its run is planned and not done.
+    Planned,
     /// Cancelled before it had an attempt.
     Cancelled {
         /// Who asked.
@@ -69,6 +71,7 @@ impl State {
             State::Finished { .. }
             | State::Skipped { .. }
             | State::Unneeded
+            | State::Planned
             | State::Cancelled { .. } => true,
         }
     }
@@ -93,6 +96,7 @@ impl State {
             State::Finished { outcome } => outcome.kind(),
             State::Skipped { .. } => "skipped",
             State::Unneeded => "unneeded",
+            State::Planned => "planned",
             State::Cancelled { .. } => "cancelled",
         }
     }

@@ -77,6 +77,8 @@ pub enum State {
 pub enum Outcome {
     /// Every job succeeded.
     Succeeded,
+    /// Nothing of it was to be done: its pull request asked for the plan alone.
+    Planned,
     /// A job did not.
     Failed,
     /// Somebody cancelled it before every job had succeeded.
@@ -91,6 +93,7 @@ impl Run {
             State::Active if self.cancelled_by.is_some() => "cancelling",
             State::Active => "active",
             State::Finished { outcome: Outcome::Succeeded, .. } => "succeeded",
+            State::Finished { outcome: Outcome::Planned, .. } => "planned",
             State::Finished { outcome: Outcome::Failed, .. } => "failed",
             State::Finished { outcome: Outcome::Cancelled, .. } => "cancelled",
             State::Invalid { .. } => "invalid",

@@ -47,6 +47,18 @@ pub enum Cause {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<String>,
     },
+    /// A pull request was opened, or its commits changed; every pipeline at its head that asks for it
+    /// is planned, and nothing of it done.
+    PullRequest {
+        /// Its number at the forge.
+        number: u64,
+        /// Its head, in hex.
+        commit: String,
+        /// The branch that it is to be merged into, without `refs/heads/`.
+        branch: String,
+        /// The head of that branch, in hex.
+        base: String,
+    },
     /// Somebody asked for one pipeline, at the head of the reference.
     Manual {
         /// Which one.
@@ -64,6 +76,13 @@ pub enum Cause {
         /// The head when it was last known, in hex: taken if the repository cannot be reached.
         commit: String,
     },
+}
+
+impl Cause {
+    /// Whether its runs are planned and not done.
+    pub fn is_only_planned(&self) -> bool {
+        matches!(self, Cause::PullRequest { .. })
+    }
 }
 
 /// What came of a trigger.

@@ -19,6 +19,7 @@ use super::{Failure, Shared, triggers};
 use crate::config::ForgeKind;
 use crate::driver::AskError;
 use crate::forge::{Forge, github};
+use crate::git::PULL_REQUESTS;
 
 /// Largest body, in bytes. A push with the 2,048 commits that GitHub lists at most stays well below.
 const BODY: usize = 8 << 20;
@@ -66,16 +67,20 @@ pub(super) async fn github(
         Failure::from(error)
     })?;
     drop(body);
+    let key = format!("github:{}:{delivery}", forge.name());
     match hook {
         github::Hook::Ping => Ok(taken("pong".to_owned())),
         github::Hook::Ignored { reason } => Ok(taken(format!("ignored: {reason}"))),
         github::Hook::Push { repository, reference, commit, before, login } => {
             let reference = triggers::full(&reference)
                 .ok_or_else(|| Failure::invalid(format!("{reference:?} is no reference")))?;
-            let key = format!("github:{}:{delivery}", forge.name());
             let cause = Cause::Push { commit, before };
-            let ask = Ask::Trigger { key, repository, reference, cause };
-            trigger(&api, forge, login, ask).await
+            trigger(&api, forge, login, Ask::Trigger { key, repository, reference, cause }).await
+        }
+        github::Hook::PullRequest { repository, number, commit, branch, base, login } => {
+            let reference = format!("{PULL_REQUESTS}{number}/head");
+            let cause = Cause::PullRequest { number, commit, branch, base };
+            trigger(&api, forge, login, Ask::Trigger { key, repository, reference, cause }).await
         }
     }
 }
@@ -90,7 +95,7 @@ async fn trigger(
     let actor = Actor::Forge { forge: forge.name().to_string(), login };
     match api.driver.ask(actor, ask).await? {
         Answer::Triggered { trigger, new } => {
-            info!(forge = %forge.name(), trigger = trigger.0, new, "push");
+            info!(forge = %forge.name(), trigger = trigger.0, new, "webhook");
             let (status, message) = if new {
                 (StatusCode::ACCEPTED, "triggered")
             } else {

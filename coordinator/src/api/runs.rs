@@ -255,7 +255,8 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
     let detail = match &job.state {
         job::State::Finished { outcome: Outcome::Succeeded }
         | job::State::Waiting
-        | job::State::Active => None,
+        | job::State::Active
+        | job::State::Planned => None,
         job::State::Queued => locks::in_the_way(&api.view, plan, spec, job.id)?,
         job::State::Paused { delay_s } => {
             Some(format!("tried {} times, again after {delay_s} s", job.tried))

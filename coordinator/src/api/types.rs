@@ -163,7 +163,7 @@ pub struct Job {
     pub kind: String,
     /// Ids of the jobs that it needs.
     pub needs: Vec<JobId>,
-    /// `waiting`, `queued`, `paused`, `active`, `skipped`, `unneeded`, `cancelled`, or the kind of its outcome.
+    /// `waiting`, `queued`, `paused`, `active`, `skipped`, `unneeded`, `planned`, `cancelled`, or the kind of its outcome.
     pub status: String,
     /// The status in words, where there is more to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -88,6 +88,8 @@ impl Deriver {
                 }
                 // A retry writes all jobs of its run anew; to those that succeeded nothing happened.
                 Change::Job(job) if job.state.is_success() && retried.contains(&job.id.run) => None,
+                // To the jobs of a pull request nothing happens at all.
+                Change::Job(job) if job.state == job::State::Planned => None,
                 Change::Job(job) => Some((job_topic(job), Data::Job(self.job(job)?))),
                 Change::Attempt(attempt) => {
                     Some((attempt_topic(attempt), Data::Attempt(self.attempt(attempt)?)))
@@ -161,7 +163,10 @@ impl Deriver {
             partition: spec.partition.clone(),
             status: job.state.kind(),
             detail: match &job.state {
-                job::State::Waiting | job::State::Queued | job::State::Active => None,
+                job::State::Waiting
+                | job::State::Queued
+                | job::State::Active
+                | job::State::Planned => None,
                 job::State::Paused { delay_s } => Some(format!("again after {delay_s} s")),
                 job::State::Finished { outcome } => reason(outcome),
                 job::State::Skipped { need } => {
@@ -254,6 +259,7 @@ fn job_topic(job: &job::Job) -> &'static str {
         job::State::Finished { .. }
         | job::State::Skipped { .. }
         | job::State::Unneeded
+        | job::State::Planned
         | job::State::Cancelled { .. } => "job.finished",
     }
 }

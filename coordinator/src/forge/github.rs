@@ -5,6 +5,7 @@
 
 use pipelines::name::RepositoryName;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::Forge;
 use crate::git::is_hash;
@@ -28,6 +29,21 @@ pub enum Hook {
         /// The head before, in hex; none of a new branch.
         before: Option<String>,
         /// Who pushed.
+        login: String,
+    },
+    /// A pull request was opened, or its commits or its branch changed.
+    PullRequest {
+        /// The repository that it is to be merged into, as the coordinator calls it.
+        repository: RepositoryName,
+        /// Its number.
+        number: u64,
+        /// Its head, in hex.
+        commit: String,
+        /// The branch that it is to be merged into, without `refs/heads/`.
+        branch: String,
+        /// The head of that branch, in hex.
+        base: String,
+        /// Who opened or changed it.
         login: String,
     },
     /// Nothing that starts a run.
@@ -65,6 +81,41 @@ struct Push {
 }
 
 #[derive(Deserialize)]
+struct PullRequestEvent {
+    action: String,
+    /// What an edit changed.
+    #[serde(default)]
+    changes: Changes,
+    number: u64,
+    pull_request: PullRequest,
+    repository: Repository,
+    sender: Option<Sender>,
+}
+
+#[derive(Default, Deserialize)]
+struct Changes {
+    base: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct PullRequest {
+    head: Head,
+    base: Head,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    #[serde(rename = "ref")]
+    branch: String,
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct Sender {
+    login: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct Repository {
     full_name: String,
 }
@@ -84,6 +135,7 @@ pub fn read(forge: &Forge, signature: &str, event: &str, body: &[u8]) -> Result<
     match event {
         "ping" => Ok(Hook::Ping),
         "push" => push(forge, body),
+        "pull_request" => pull_request(forge, body),
         other => Ok(ignored(format!(
             "events of kind {:?} start nothing",
             other.chars().take(64).collect::<String>()
@@ -92,11 +144,8 @@ pub fn read(forge: &Forge, signature: &str, event: &str, body: &[u8]) -> Result<
 }
 
 fn push(forge: &Forge, body: &[u8]) -> Result<Hook, Error> {
-    let push: Push =
-        serde_json::from_slice(body).map_err(|error| Error::Payload(error.to_string()))?;
-    let full_name = push.repository.full_name;
-    let repository =
-        forge.repository(&full_name).ok_or_else(|| Error::UnknownRepository(cut(full_name)))?;
+    let push: Push = parsed(body)?;
+    let repository = known(forge, push.repository)?;
     let kinds = [("branch", "refs/heads/"), ("tag", "refs/tags/")];
     let named = |(kind, prefix)| Some((kind, push.reference.strip_prefix(prefix)?));
     let Some((kind, name)) = kinds.into_iter().find_map(named) else {
@@ -108,20 +157,59 @@ fn push(forge: &Forge, body: &[u8]) -> Result<Hook, Error> {
     if push.reference.len() > TEXT {
         return Err(Error::Payload("the reference is too long".to_owned()));
     }
-    let after = push.after.to_ascii_lowercase();
-    if !is_hash(&after) {
-        return Err(Error::Payload("'after' is no commit".to_owned()));
-    }
+    let after = commit(&push.after, "after")?;
     let before = push.before.to_ascii_lowercase();
     let is_commit = is_hash(&before) && before.bytes().any(|digit| digit != b'0');
     let login = push.pusher.and_then(|pusher| pusher.name).unwrap_or_else(|| "unknown".to_owned());
     Ok(Hook::Push {
-        repository: repository.clone(),
+        repository,
         reference: push.reference,
         commit: after,
         before: is_commit.then_some(before),
         login: cut(login),
     })
+}
+
+fn pull_request(forge: &Forge, body: &[u8]) -> Result<Hook, Error> {
+    let event: PullRequestEvent = parsed(body)?;
+    let repository = known(forge, event.repository)?;
+    let is_about_commits = match event.action.as_str() {
+        "opened" | "reopened" | "synchronize" => true,
+        "edited" => event.changes.base.is_some(),
+        _ => false,
+    };
+    let number = event.number;
+    if !is_about_commits {
+        let reason = format!("{} changes no commit of pull request {number}", cut(event.action));
+        return Ok(ignored(reason));
+    }
+    let PullRequest { head, base } = event.pull_request;
+    if base.branch.len() > TEXT {
+        return Err(Error::Payload("the branch is too long".to_owned()));
+    }
+    let login = event.sender.and_then(|sender| sender.login);
+    Ok(Hook::PullRequest {
+        repository,
+        number,
+        commit: commit(&head.sha, "pull_request.head.sha")?,
+        branch: base.branch,
+        base: commit(&base.sha, "pull_request.base.sha")?,
+        login: cut(login.unwrap_or_else(|| "unknown".to_owned())),
+    })
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| Error::Payload(error.to_string()))
+}
+
+fn known(forge: &Forge, repository: Repository) -> Result<RepositoryName, Error> {
+    let known = forge.repository(&repository.full_name).cloned();
+    known.ok_or_else(|| Error::UnknownRepository(cut(repository.full_name)))
+}
+
+fn commit(text: &str, key: &str) -> Result<String, Error> {
+    let commit = text.to_ascii_lowercase();
+    if is_hash(&commit) { Ok(commit) } else { Err(Error::Payload(format!("'{key}' is no commit"))) }
 }
 
 fn ignored(reason: String) -> Hook {
@@ -170,6 +258,46 @@ mod tests {
 
     fn push_of(json: &serde_json::Value) -> Result<Hook, Error> {
         push(&forge(SECRET), json.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_pull_request_is_taken_when_its_commits_change() {
+        let (head, base) = ("a".repeat(40), "b".repeat(40));
+        let payload = |action: &str| {
+            serde_json::json!({
+                "action": action, "number": 7,
+                "pull_request": {
+                    "head": { "ref": "topic", "sha": head, "repo": { "full_name": "evil/infra" } },
+                    "base": { "ref": "main", "sha": base },
+                },
+                "repository": { "full_name": "acme/infra" }, "sender": { "login": "eve" },
+            })
+        };
+        let read =
+            |json: &serde_json::Value| pull_request(&forge(SECRET), json.to_string().as_bytes());
+        let taken = Hook::PullRequest {
+            repository: "infra".parse().unwrap(),
+            number: 7,
+            commit: head.clone(),
+            branch: "main".to_owned(),
+            base: base.clone(),
+            login: "eve".to_owned(),
+        };
+        for action in ["opened", "reopened", "synchronize"] {
+            assert_eq!(read(&payload(action)), Ok(taken.clone()), "{action}");
+        }
+        let mut edited = payload("edited");
+        let reason = "edited changes no commit of pull request 7".to_owned();
+        assert_eq!(read(&edited), Ok(Hook::Ignored { reason }));
+        edited["changes"] = serde_json::json!({ "base": { "ref": { "from": "old" } } });
+        assert_eq!(read(&edited), Ok(taken));
+        assert!(matches!(read(&payload("labeled")), Ok(Hook::Ignored { .. })));
+        let mut bad = payload("opened");
+        bad["pull_request"]["head"]["sha"] = "--upload-pack=x".into();
+        let words = "'pull_request.head.sha' is no commit".to_owned();
+        assert_eq!(read(&bad), Err(Error::Payload(words)));
+        bad["repository"]["full_name"] = "evil/infra".into();
+        assert_eq!(read(&bad), Err(Error::UnknownRepository("evil/infra".to_owned())));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a forge is told of a run.
 
+use std::collections::BTreeSet;
+
 use coordinator_core::event::Wall;
 use coordinator_core::job::{self, Job};
 use coordinator_core::run::{self, Outcome, Run};
@@ -7,6 +9,7 @@ use pipelines::plan::Plan;
 use serde::Serialize;
 
 use crate::config::Origin;
+use crate::git::PULL_REQUESTS;
 
 /// GitHub's limit of a description, in characters.
 const LONGEST: usize = 140;
@@ -45,6 +48,7 @@ pub(super) fn status(
             let took = took(run.created, *at);
             match outcome {
                 Outcome::Succeeded => ("success", format!("Succeeded in {took}")),
+                Outcome::Planned => ("success", planned(plan)),
                 Outcome::Failed => ("failure", format!("{} after {took}", failed(plan, jobs))),
                 Outcome::Cancelled => ("error", format!("{} after {took}", cancelled(run))),
             }
@@ -55,8 +59,22 @@ pub(super) fn status(
         state,
         description: short(description),
         target_url: origin.map(|origin| format!("{}/runs/{}", origin.as_str(), run.id)),
-        context: format!("garrison/{}", run.pipeline),
+        context: context(run),
     }
+}
+
+/// The plan of a pull request is told beside what a push of the same commit does.
+fn context(run: &Run) -> String {
+    let is_pull_request = run.reference.starts_with(PULL_REQUESTS);
+    format!("garrison/{}{}", run.pipeline, if is_pull_request { "/plan" } else { "" })
+}
+
+fn planned(plan: Option<&Plan>) -> String {
+    let jobs = plan.map_or(&[][..], |plan| &plan.jobs);
+    let partitions: BTreeSet<_> = jobs.iter().map(|job| &job.partition).collect();
+    let count =
+        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    format!("Would run {} in {}", count(jobs.len(), "job"), count(partitions.len(), "partition"))
 }
 
 fn cancelled(run: &Run) -> String {
@@ -77,6 +95,7 @@ fn failed(plan: Option<&Plan>, jobs: &[Job]) -> String {
         | job::State::Active
         | job::State::Skipped { .. }
         | job::State::Unneeded
+        | job::State::Planned
         | job::State::Cancelled { .. } => false,
     };
     let name = |job: &Job| {
@@ -156,6 +175,8 @@ mod tests {
         let invalid = fixtures::run(7, "deploy", invalid);
         assert_eq!(said(&invalid, &[]), ("error", "deploy.yaml does not compile".to_owned()));
         let by = Some(Actor::LocalAdmin);
+        let words = "Would run 3 jobs in 3 partitions";
+        assert_eq!(said(&ended(Outcome::Planned), &[]), ("success", words.to_owned()));
         let cancelled = Run { cancelled_by: by, ..ended(Outcome::Cancelled) };
         let words = "Cancelled by local admin after 2 min 5 s";
         assert_eq!(said(&cancelled, &[]), ("error", words.to_owned()));

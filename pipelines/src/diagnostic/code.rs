@@ -100,7 +100,7 @@ codes! {
     LostOnHostNetwork = "P066", "A container with its host's network is given up by `on_lost`.";
     UnknownInput = "P067", "An input is given that the pipeline does not have.";
     MissingInput = "P068", "A required input is not given.";
-    RequiredOnPush = "P069", "An input is required, and the pipeline starts on pushes.";
+    RequiredOnPush = "P069", "An input is required, and the pipeline starts on what gives none.";
 
     WrongPartition = "P070", "An inventory is another partition's.";
     InvalidHostKey = "P071", "A host key cannot be used.";

@@ -5,7 +5,7 @@ use crate::ast::{On, Push, Refs};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::fields::Fields;
 use crate::glob::Glob;
-use crate::keys;
+use crate::keys::{self, Place};
 use crate::yaml::{Entry, Node, Value};
 
 const HELP: &str = "write `on: { push: { branches: [main] } }`, `on: { tag: ['v*'] }`, `on: { schedule: [{ cron: \"30 2 * * 2\" }] }`, `on: { manual: {} }`, or several";
@@ -29,17 +29,20 @@ pub(crate) fn on(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<On> {
         return None;
     }
     let fields = report.fields(&entry.value, span, &keys::ON)?;
-    let push = fields.entry("push").and_then(|entry| push(report, entry));
+    let pushed = fields.entry("push").and_then(|entry| push(report, entry, &keys::PUSH));
+    let pull_request =
+        fields.entry("pull_request").and_then(|entry| push(report, entry, &keys::PULL_REQUEST));
     let tag = fields.entry("tag").and_then(|entry| tag(report, entry));
     let schedule = fields.entry("schedule").map(|entry| schedules(report, entry));
     let manual = fields.entry("manual").and_then(|entry| {
         report.fields_or_none(&entry.value, entry.key.span, &keys::MANUAL).map(|_| ())
     });
-    Some(On { span, push, tag, schedule: schedule.unwrap_or_default(), manual: manual.is_some() })
+    let (schedule, manual) = (schedule.unwrap_or_default(), manual.is_some());
+    Some(On { span, push: pushed, pull_request, tag, schedule, manual })
 }
 
-fn push(report: &mut Report<'_>, entry: &Entry) -> Option<Push> {
-    let fields = report.fields_or_none(&entry.value, entry.key.span, &keys::PUSH)?;
+fn push(report: &mut Report<'_>, entry: &Entry, place: &'static Place) -> Option<Push> {
+    let fields = report.fields_or_none(&entry.value, entry.key.span, place)?;
     let branches = match fields.node("branches") {
         None => Refs::Any,
         Some(node) => {

@@ -32,7 +32,10 @@ pub(super) fn file() -> Value {
 fn on() -> Value {
     mapping(&keys::ON, &[], |key| {
         Some(match key {
-            "push" => about("Pushes to branches.", or_nothing(push()))?,
+            "push" => about("Pushes to branches.", or_nothing(push(&keys::PUSH)))?,
+            "pull_request" => {
+                about("Pull requests, which are planned.", or_nothing(push(&keys::PULL_REQUEST)))?
+            }
             "tag" => about("Tags; patterns, or nothing for all.", or_nothing(list(text())))?,
             "schedule" => about("Times.", list(schedule()))?,
             "manual" => about("Somebody asks for it.", or_nothing(nothing(&keys::MANUAL)))?,
@@ -45,8 +48,8 @@ fn nothing(place: &keys::Place) -> Value {
     mapping(place, &[], |_| None)
 }
 
-fn push() -> Value {
-    mapping(&keys::PUSH, &[], |key| {
+fn push(place: &keys::Place) -> Value {
+    mapping(place, &[], |key| {
         Some(match key {
             "branches" => about("Patterns of branches.", list(text()))?,
             "paths" => about("Patterns of files, one of which must have changed.", list(text()))?,

@@ -55,16 +55,22 @@ fn inventory(partition: &PartitionName) -> Found {
 }
 
 /// The trigger that a case names in its first line, as `# trigger: push main`, with the paths that
-/// changed behind it, `# trigger: schedule` (on Tuesdays) or `# trigger: os=4 b=c`;
+/// changed behind it, likewise `# trigger: pull_request main`, `# trigger: schedule` (on Tuesdays) or `# trigger: os=4 b=c`;
 /// else by hand without inputs.
 pub(crate) fn trigger(bytes: &[u8]) -> Trigger {
     let text = String::from_utf8_lossy(bytes);
     let first = text.lines().next().unwrap_or_default();
-    if let Some(push) = first.strip_prefix("# trigger: push ") {
-        let mut words = push.split_whitespace().map(str::to_owned);
+    let with_changed = |words: &str, trigger: fn(&str) -> Trigger| {
+        let mut words = words.split_whitespace().map(str::to_owned);
         let branch = words.next().unwrap();
         let changed: Vec<_> = words.collect();
-        return Trigger::push(&branch).with_changed((!changed.is_empty()).then_some(changed));
+        trigger(&branch).with_changed((!changed.is_empty()).then_some(changed))
+    };
+    if let Some(push) = first.strip_prefix("# trigger: push ") {
+        return with_changed(push, Trigger::push);
+    }
+    if let Some(request) = first.strip_prefix("# trigger: pull_request ") {
+        return with_changed(request, Trigger::pull_request);
     }
     if let Some(tag) = first.strip_prefix("# trigger: tag ") {
         return Trigger::Tag { tag: tag.to_owned() };

@@ -44,7 +44,11 @@ impl Core {
         let concurrency = resolution.plan.as_ref().ok().and_then(|plan| plan.concurrency.as_ref());
         let group = concurrency
             .map(|it| GroupKey { repository: trigger.repository.clone(), name: it.group.clone() });
+        let is_only_planned = trigger.cause.is_only_planned();
         let state = match &resolution.plan {
+            Ok(_) if is_only_planned => {
+                run::State::Finished { at: self.now, outcome: run::Outcome::Planned }
+            }
             Ok(_) => self.first_state(group.as_ref()),
             Err(diagnostics) => run::State::Invalid { diagnostics: diagnostics.clone() },
         };
@@ -66,15 +70,16 @@ impl Core {
         }));
         if let Ok(plan) = &resolution.plan {
             self.put(Change::Plan(id, Arc::clone(plan)));
+            let state = if is_only_planned { job::State::Planned } else { job::State::Waiting };
             for index in 0..plan.jobs.len() as u32 {
-                let id = id.job(index);
+                let (id, state) = (id.job(index), state.clone());
                 self.put(Change::Job(Job {
                     id,
                     attempts: 0,
                     tried: 0,
                     artifacts: Vec::new(),
                     outputs: Outputs::new(),
-                    state: job::State::Waiting,
+                    state,
                 }));
             }
             self.begin(id, plan);
@@ -172,6 +177,7 @@ impl Core {
                 job::State::Finished { .. }
                 | job::State::Skipped { .. }
                 | job::State::Unneeded
+                | job::State::Planned
                 | job::State::Cancelled { .. } => {}
             }
         }
@@ -202,6 +208,9 @@ impl Core {
             }
             run::State::Finished { outcome: run::Outcome::Succeeded, .. } => {
                 return conflict("succeeded: there is nothing to try again");
+            }
+            run::State::Finished { outcome: run::Outcome::Planned, .. } => {
+                return conflict("is the plan of a pull request: there is nothing to try again");
             }
             run::State::Finished { .. } => {}
         }

@@ -44,6 +44,22 @@ fn runs_of_a_group_begin_one_after_the_other_in_order() {
 }
 
 #[test]
+fn a_pull_request_is_planned_and_nothing_of_it_is_done() {
+    let mut world = World::new();
+    world.join("fra/mgmt01", 4);
+    world.pull_request("delivery-1", grouped(Mode::CancelRunning));
+    world.trigger("delivery-2", grouped(Mode::CancelRunning));
+    world.pull_request("delivery-3", grouped(Mode::CancelRunning));
+    assert_eq!(statuses(&world), ["planned", "active", "planned"]);
+    assert_eq!([world.job("1.0"), world.job("2.0")], ["planned", "active"]);
+    world.restart();
+    world.retry(1);
+    world.cancel(3);
+    assert_eq!(statuses(&world), ["planned", "active", "planned"]);
+    assert_snapshot!(world.transcript());
+}
+
+#[test]
 fn of_those_that_wait_only_the_newest_is_kept() {
     let mut world = World::new();
     world.join("fra/mgmt01", 4);

@@ -76,7 +76,12 @@ fn perform(world: &mut World, act: &Act) {
                 6 => rescue(),
                 _ => locked(partitions),
             };
-            world.trigger(&format!("delivery-{key}"), plan);
+            let delivery = format!("delivery-{key}");
+            if key % 5 == 4 {
+                world.pull_request(&delivery, plan);
+            } else {
+                world.trigger(&delivery, plan);
+            }
         }
         Act::Cancel(run) => world.cancel(run),
         Act::Retry(run) => {
@@ -124,6 +129,19 @@ fn ending(how: u8) -> Outcome {
         2 => Outcome::InfraError { reason: "no image".into() },
         _ => Outcome::Succeeded,
     }
+}
+
+/// Nothing is done of a run that is only planned, whatever is asked of it.
+fn check_planned(world: &World) -> Result<(), TestCaseError> {
+    for (id, run) in &world.store.runs {
+        let is_only_planned = world.store.triggers[&run.trigger].cause.is_only_planned();
+        prop_assert_eq!(is_only_planned, run.status() == "planned", "run {}", id);
+        let mut jobs = world.store.jobs.values().filter(|it| it.id.run == *id);
+        prop_assert!(jobs.all(|it| is_only_planned == (it.state == job::State::Planned)));
+        let mut attempts = world.store.attempts.values().filter(|it| it.id.job.run == *id);
+        prop_assert!(!is_only_planned || attempts.next().is_none(), "run {} is done", id);
+    }
+    Ok(())
 }
 
 /// Whoever works under a lock holds it, unless it was taken from him.
@@ -232,6 +250,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
         prop_assert!(host.starts.values().all(|starts| *starts == 1), "{:?}", host.starts);
     }
     check_locks(world)?;
+    check_planned(world)?;
     check_groups(world)?;
     check_schedules(world)?;
     prop_assert_eq!(world.core.state(), &world.remembered(), "state differs from its changes");

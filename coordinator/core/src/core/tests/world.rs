@@ -354,6 +354,27 @@ impl World {
 
     pub(super) fn trigger(&mut self, delivery: &str, plan: Plan) {
         self.ask_trigger(delivery);
+        self.resolve(plan);
+    }
+
+    pub(super) fn pull_request(&mut self, delivery: &str, plan: Plan) {
+        self.line(&format!("pull request, {delivery}"));
+        let actor = Actor::Forge { forge: "github".into(), login: "eve".into() };
+        let (commit, base) = ("c0ffee".into(), "7ea".into());
+        let cause = Cause::PullRequest { number: 7, commit, branch: "main".into(), base };
+        self.ask(
+            actor,
+            Ask::Trigger {
+                key: delivery.into(),
+                repository: "infra".parse().unwrap(),
+                reference: "refs/pull/7/head".into(),
+                cause,
+            },
+        );
+        self.resolve(plan);
+    }
+
+    fn resolve(&mut self, plan: Plan) {
         let pending =
             self.store.triggers.values().find(|it| matches!(it.state, trigger::State::Pending));
         let Some(id) = pending.map(|it| it.id) else { return };
