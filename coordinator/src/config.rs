@@ -79,6 +79,10 @@ pub struct Repository {
     /// it. Each webhook of its own makes it new.
     #[serde(default)]
     pub max_age_s: u32,
+    /// Repositories whose pipelines may include files of it, at tags and commits. Whoever writes such
+    /// pipelines can read its files by that.
+    #[serde(default)]
+    pub included_by: Vec<RepositoryName>,
 }
 
 /// A partition.
@@ -249,6 +253,13 @@ impl Config {
         for repository in &self.repositories {
             if !seen.insert(&repository.name) {
                 problems.push(format!("repository '{}' is listed twice", repository.name));
+            }
+            for name in repository.included_by.iter().filter(|it| self.repository(it).is_none()) {
+                problems.push(format!(
+                    "repository '{}' is included by '{name}', which is not listed: add it under \
+                     [[repositories]]",
+                    repository.name
+                ));
             }
         }
         let mut seen = BTreeSet::new();

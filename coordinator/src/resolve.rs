@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use coordinator_core::event::{Event, Resolution};
 use coordinator_core::trigger::{Cause, Trigger};
 use pipelines::compile::compile;
+use pipelines::include::{Include, Pinned};
 use pipelines::load::{Found, Loader, Need, Step, Unavailable};
 use pipelines::name::{PartitionName, PipelineName, RepositoryName};
 use pipelines::source::File;
@@ -243,19 +244,56 @@ impl Shared {
             return Ok(File { name: format!("{partition}.yaml"), bytes: text.into_bytes() });
         };
         let failed = |error: git::Error| Unavailable::Failed(error.to_string());
-        let kept = self.repositories.get(&inventory.repository).ok_or(Unavailable::NotFound)?;
+        let mirror = self.beside(&inventory.repository, trigger, begun).await?;
+        let reference = format!("refs/heads/{}", inventory.branch);
+        let commit = mirror.commit(&reference).await.map_err(failed)?;
+        let content = mirror.read(&commit, &inventory.file, FILE).await.map_err(failed)?;
+        let name = format!("{}:{}", inventory.repository, inventory.file);
+        content.map(|bytes| File { name, bytes }).ok_or(Unavailable::NotFound)
+    }
+}
+
+impl Shared {
+    /// The mirror of a repository beside the trigger's own.
+    async fn beside(
+        &self,
+        repository: &RepositoryName,
+        trigger: &Trigger,
+        begun: Instant,
+    ) -> Result<Mirror, Unavailable> {
+        let kept = self.repositories.get(repository).ok_or(Unavailable::NotFound)?;
         let mirror = match &trigger.cause {
             Cause::Schedule { .. } => kept.as_of_or_kept(begun, kept.max_age).await,
             Cause::Push { .. } | Cause::PullRequest { .. } | Cause::Manual { .. } => {
                 kept.as_of(begun, kept.max_age).await
             }
         };
-        let mirror = mirror.map_err(Unavailable::Failed)?;
-        let reference = format!("refs/heads/{}", inventory.branch);
+        mirror.map_err(Unavailable::Failed)
+    }
+
+    /// A mirror, and the commit there that a tag or a commit's hash names. A commit that is there already is
+    /// not fetched again.
+    async fn pinned(
+        &self,
+        repository: &RepositoryName,
+        reference: &str,
+        trigger: &Trigger,
+        begun: Instant,
+    ) -> Result<(Mirror, String), Unavailable> {
+        let failed = |error: git::Error| Unavailable::Failed(error.to_string());
+        if git::is_hash(reference)
+            && let Some(kept) = self.repositories.get(repository)
+            && let Ok(commit) = kept.mirror.commit(reference).await
+        {
+            return Ok((kept.mirror.clone(), commit));
+        }
+        let mirror = self.beside(repository, trigger, begun).await?;
+        let reference = match git::is_hash(reference) {
+            true => reference.to_owned(),
+            false => format!("refs/tags/{reference}"),
+        };
         let commit = mirror.commit(&reference).await.map_err(failed)?;
-        let content = mirror.read(&commit, &inventory.file, FILE).await.map_err(failed)?;
-        let name = format!("{}:{}", inventory.repository, inventory.file);
-        content.map(|bytes| File { name, bytes }).ok_or(Unavailable::NotFound)
+        Ok((mirror, commit))
     }
 }
 
@@ -395,6 +433,7 @@ impl Pipeline<'_> {
                     for need in needs {
                         let found = match &need {
                             Need::Pipeline(_) => Ok(file.clone()),
+                            Need::Include(include) => self.include(include).await,
                             Need::Inventory(partition) => {
                                 self.shared.inventory(partition, self.trigger, self.begun).await
                             }
@@ -406,6 +445,28 @@ impl Pipeline<'_> {
         };
         let plan = compile(&sources, self.happened);
         self.resolution(plan.map_err(|diagnostics| diagnostics.render()))
+    }
+
+    /// A file that the pipeline includes: of its own commit, or of a repository that lets itself be included.
+    async fn include(&self, include: &Include) -> Found {
+        let failed = |error: git::Error| Unavailable::Failed(error.to_string());
+        let own = &self.trigger.repository;
+        let (mirror, commit) = match &include.pinned {
+            None => {
+                let own = self.shared.repositories.get(own).ok_or(Unavailable::NotFound)?;
+                (own.mirror.clone(), self.commit.to_owned())
+            }
+            Some(Pinned { repository, reference }) => {
+                let config = self.shared.config.repository(repository);
+                if !config.is_some_and(|it| it.name == *own || it.included_by.contains(own)) {
+                    return Err(Unavailable::NotAllowed);
+                }
+                self.shared.pinned(repository, reference, self.trigger, self.begun).await?
+            }
+        };
+        let content = mirror.read(&commit, &include.file, FILE).await.map_err(failed)?;
+        let name = include.to_string();
+        content.map(|bytes| File { name, bytes }).ok_or(Unavailable::NotFound)
     }
 
     fn resolution(&self, plan: Result<pipelines::plan::Plan, String>) -> Resolution {
@@ -451,9 +512,11 @@ fn branch(reference: &str) -> &str {
     reference.strip_prefix("refs/heads/").unwrap_or(reference)
 }
 
+/// Files in folders below are not: pipelines include them.
 fn is_pipeline(path: &str) -> bool {
-    let extension = Path::new(path).extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("yaml" | "yml"))
+    let path = Path::new(path);
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    path.parent() == Some(Path::new(FOLDER)) && matches!(extension, Some("yaml" | "yml"))
 }
 
 /// The name of a pipeline whose file does not say it.

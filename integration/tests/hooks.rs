@@ -98,7 +98,7 @@ fn a_pull_request_is_planned_and_nothing_of_it_is_done() {
     let about_docs = requested(8, &[("docs/sonic", "4.3.0")]);
     let broken = requested(
         9,
-        &[("roles/frr", "10"), (".garrison/site.yaml", &format!("{PLANNED}  x: 5\n"))],
+        &[("roles/frr", "10"), (".garrison/deploy.yaml", &format!("{PLANNED}  x: 5\n"))],
     );
     // What came to the branch since then is no part of them.
     let base = ok(world.site.commit(&[("roles/leaf", "1")]));

@@ -5,6 +5,7 @@ use crate::check::{self, Inventories};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Report, quoted};
 use crate::expand::expand;
 use crate::extend;
+use crate::include;
 use crate::input;
 use crate::inventory;
 use crate::left_out::LeftOut;
@@ -48,7 +49,7 @@ pub fn explain(sources: &Sources, trigger: &Trigger) -> Result<Explained, Diagno
         }
         not_triggered(&read, trigger, &mut found);
         let on = read.pipeline.on.as_ref().map_or(Span::START, |on| on.span);
-        let mut report = Report::new(&read.source, &mut found);
+        let mut report = Report::among(&read.files, &mut found);
         let inputs = input::resolve(&read.pipeline.inputs, &trigger.inputs(), on, &mut report);
         let Read { pipeline, inventories, .. } = &read;
         let explained =
@@ -89,7 +90,8 @@ pub fn lint(sources: &Sources) -> Diagnostics {
 
 /// What could be read.
 struct Read {
-    source: Source,
+    /// The pipeline's own, and those that it includes.
+    files: Vec<Source>,
     pipeline: Pipeline,
     inventories: Inventories,
 }
@@ -102,16 +104,17 @@ fn read(sources: &Sources, found: &mut Diagnostics) -> Option<Read> {
             return None;
         }
     };
-    let mut document = yaml::read(file, found)?;
-    document.root = extend::resolve(document.root, &mut Report::new(&document.source, found));
-    let mut pipeline = parse::pipeline(&document, &mut Report::new(&document.source, found))?;
+    let document = yaml::read(file, found)?;
+    let (root, files) = include::resolve(document, &sources.included, found)?;
+    let root = extend::resolve(root, &mut Report::among(&files, found));
+    let mut pipeline = parse::pipeline(&root, &mut Report::among(&files, found))?;
     if let (Some(choice), true) = (&pipeline.choice, pipeline.partitions.is_empty()) {
         let among = sources.among.iter().map(|name| Spanned::new(name.clone(), choice.span));
         pipeline.partitions = among.collect();
     }
-    let inventories = inventories(&pipeline, sources, &document.source, found);
-    check::check(&pipeline, &inventories, &mut Report::new(&document.source, found));
-    Some(Read { source: document.source, pipeline, inventories })
+    let inventories = inventories(&pipeline, sources, &files, found);
+    check::check(&pipeline, &inventories, &mut Report::among(&files, found));
+    Some(Read { files, pipeline, inventories })
 }
 
 fn no_pipeline(path: &str, unavailable: &Unavailable) -> Diagnostic {
@@ -133,7 +136,7 @@ fn no_pipeline(path: &str, unavailable: &Unavailable) -> Diagnostic {
 fn inventories(
     pipeline: &Pipeline,
     sources: &Sources,
-    source: &Source,
+    files: &[Source],
     found: &mut Diagnostics,
 ) -> Inventories {
     let mut inventories = Inventories::new();
@@ -148,7 +151,7 @@ fn inventories(
                 inventories.extend(inventory.map(|inventory| (name.clone(), inventory)));
             }
             Err(unavailable) => {
-                let mut report = Report::new(source, found);
+                let mut report = Report::among(files, found);
                 no_inventory(name, partition.span, unavailable, &mut report);
             }
         }
@@ -202,5 +205,5 @@ fn not_triggered(read: &Read, trigger: &Trigger, found: &mut Diagnostics) {
     let Answer::Ignored { reason } = trigger::accepts(on, trigger) else { return };
     let message = format!("this pipeline {reason}");
     let help = "trigger it that way, or extend `on`";
-    Report::new(&read.source, found).error(Code::NotTriggered, on.span, message, help);
+    Report::among(&read.files, found).error(Code::NotTriggered, on.span, message, help);
 }

@@ -10,7 +10,7 @@ use crate::diagnostic::{Code, Report, quoted};
 use crate::keys;
 use crate::limits;
 use crate::suggest;
-use crate::yaml::{Entry, Node, Value};
+use crate::yaml::{Entry, Node, Value, merge};
 
 const TEMPLATES_HELP: &str = "write a mapping from each template's name to keys of a job";
 
@@ -117,7 +117,7 @@ impl<'n> Extender<'n> {
 
     /// Counts what a template adds; none if it is too much.
     fn spend(&mut self, base: &[Entry], name: &Node, report: &mut Report<'_>) -> Option<()> {
-        let size = base.iter().map(|entry| size(&entry.value)).sum();
+        let size = base.iter().map(|entry| entry.value.size()).sum();
         match self.left.checked_sub(size) {
             Some(left) => self.left = left,
             None => {
@@ -133,30 +133,5 @@ impl<'n> Extender<'n> {
             }
         }
         Some(())
-    }
-}
-
-/// Puts entries into others: a mapping into a mapping, everything else in its place.
-fn merge(into: &mut Vec<Entry>, entries: Vec<Entry>) {
-    for entry in entries {
-        let Some(there) = into.iter_mut().find(|it| it.key.text == entry.key.text) else {
-            into.push(entry);
-            continue;
-        };
-        match (&mut there.value.value, entry.value.value) {
-            (Value::Map(old), Value::Map(new)) => merge(old, new),
-            (_, value) => {
-                let value = Node { span: entry.value.span, value };
-                *there = Entry { key: entry.key, value };
-            }
-        }
-    }
-}
-
-fn size(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::List(items) => items.iter().map(size).sum::<usize>(),
-        Value::Map(entries) => entries.iter().map(|entry| 1 + size(&entry.value)).sum(),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => 0,
     }
 }

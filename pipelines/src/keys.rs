@@ -18,6 +18,7 @@ pub(crate) const PIPELINE: Place = Place {
     title: "a pipeline",
     keys: &[
         "name",
+        "include",
         "on",
         "inputs",
         "partitions",
@@ -28,7 +29,16 @@ pub(crate) const PIPELINE: Place = Place {
         "templates",
         "jobs",
     ],
-    planned: &[("include", "write the jobs into this file until then"), ("window", NOTHING_YET)],
+    planned: &[("window", NOTHING_YET)],
+};
+
+pub(crate) const INCLUDE: Place =
+    Place { title: "an entry of `include`", keys: &["repository", "ref", "file"], planned: &[] };
+
+pub(crate) const INCLUDED: Place = Place {
+    title: "an included file",
+    keys: &["include", "inputs", "defaults", "variables", "templates", "jobs"],
+    planned: &[],
 };
 
 pub(crate) const ON: Place = Place {
@@ -175,6 +185,8 @@ pub(crate) const DEVICE: Place = Place {
 /// Places of a pipeline file; a key that is unknown in one may belong in another.
 const PIPELINE_PLACES: &[&Place] = &[
     &PIPELINE,
+    &INCLUDE,
+    &INCLUDED,
     &ON,
     &PUSH,
     &PULL_REQUEST,

@@ -11,6 +11,7 @@ pub mod compile;
 pub mod diagnostic;
 pub mod glob;
 pub mod id;
+pub mod include;
 pub mod input;
 pub mod inventory;
 pub mod label;

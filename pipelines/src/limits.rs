@@ -17,6 +17,12 @@ pub const EXPANDED_BYTES: usize = 4 << 20;
 /// Most diagnostics kept of one compilation; the rest is counted only.
 pub const DIAGNOSTICS: usize = 200;
 
+/// Most files that a pipeline includes, each counted as often as it is.
+pub const INCLUDES: usize = 50;
+
+/// Longest tag that a file is included from, in bytes.
+pub const REF_BYTES: usize = 255;
+
 /// Most partitions that one pipeline may name.
 pub const PARTITIONS: usize = 1_000;
 

@@ -7,17 +7,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostics, Report};
+use crate::include::{self, Include, Pinned};
+use crate::limits;
 use crate::name::PartitionName;
 use crate::parse;
 use crate::source::File;
-use crate::yaml;
+use crate::yaml::{self, Document};
 
 /// A file that is needed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// The pipeline's own file, by its path in the repository.
     Pipeline(String),
+    /// A file that the pipeline, or a file that it includes, includes.
+    Include(Include),
     /// The inventory that is bound to a partition.
     Inventory(PartitionName),
 }
@@ -30,7 +34,7 @@ pub enum Unavailable {
         /// Partitions that the user may be told about, for advice.
         known: Vec<PartitionName>,
     },
-    /// The pipeline's repository may not deploy to the partition.
+    /// The pipeline's repository may not deploy to the partition, or not include the file.
     NotAllowed,
     /// Where it should be, there is no such file.
     NotFound,
@@ -49,6 +53,9 @@ pub struct Loader {
     path: String,
     among: Vec<PartitionName>,
     pipeline: Option<Found>,
+    included: BTreeMap<Include, Found>,
+    /// Files that are included.
+    includes: BTreeSet<Include>,
     inventories: BTreeMap<PartitionName, Found>,
     /// Partitions that the pipeline names.
     named: BTreeSet<PartitionName>,
@@ -70,6 +77,7 @@ pub struct Sources {
     /// Partitions that the pipeline may choose among, sorted.
     pub(crate) among: Vec<PartitionName>,
     pub(crate) pipeline: Found,
+    pub(crate) included: BTreeMap<Include, Found>,
     pub(crate) inventories: BTreeMap<PartitionName, Found>,
 }
 
@@ -106,6 +114,8 @@ impl Loader {
             path: path.into(),
             among,
             pipeline: None,
+            included: BTreeMap::new(),
+            includes: BTreeSet::new(),
             inventories: BTreeMap::new(),
             named: BTreeSet::new(),
         }
@@ -116,42 +126,65 @@ impl Loader {
         let Some(pipeline) = self.pipeline.as_ref() else {
             return Step::Need(vec![Need::Pipeline(self.path.clone())], self);
         };
+        let includes = self.includes.iter().filter(|it| !self.included.contains_key(*it));
+        let includes = includes.cloned().map(Need::Include);
         let missing = self.named.iter().filter(|name| !self.inventories.contains_key(*name));
-        let needs: Vec<_> = missing.cloned().map(Need::Inventory).collect();
+        let needs: Vec<_> = includes.chain(missing.cloned().map(Need::Inventory)).collect();
         if !needs.is_empty() {
             return Step::Need(needs, self);
         }
         let pipeline = pipeline.clone();
-        let Loader { path, among, inventories, .. } = self;
-        Step::Done(Sources { path, among, pipeline, inventories })
+        let Loader { path, among, included, inventories, .. } = self;
+        Step::Done(Sources { path, among, pipeline, included, inventories })
     }
 
     /// Takes what became of a need.
     pub fn give(&mut self, need: Need, found: Found) {
         match need {
             Need::Pipeline(_) => {
-                let named = |file| named_partitions(file, &self.among);
-                self.named = found.as_ref().map(named).unwrap_or_default();
+                if let Some(document) = found.as_ref().ok().and_then(silently) {
+                    self.named =
+                        parse::partition_names(&document, &self.among).into_iter().collect();
+                    self.include(&document, None);
+                }
                 self.pipeline = Some(found);
+            }
+            Need::Include(include) => {
+                if let Some(document) = found.as_ref().ok().and_then(silently) {
+                    self.include(&document, include.pinned.as_ref());
+                }
+                self.included.insert(include, found);
             }
             Need::Inventory(partition) => {
                 self.inventories.insert(partition, found);
             }
         }
     }
+
+    /// What a file includes is needed too, up to what a pipeline may include.
+    fn include(&mut self, document: &Document, own: Option<&Pinned>) {
+        let mut found = Diagnostics::default();
+        for include in include::named(document, own, &mut Report::new(&document.source, &mut found))
+        {
+            if self.includes.len() <= limits::INCLUDES {
+                self.includes.insert(include);
+            }
+        }
+    }
 }
 
 impl Sources {
-    /// The files that are there: the pipeline's own first, then inventories by partition.
+    /// The files that are there: the pipeline's own first, then those that it includes, then inventories
+    /// by partition.
     pub fn files(&self) -> impl Iterator<Item = &File> {
-        std::iter::once(&self.pipeline).chain(self.inventories.values()).flatten()
+        let own = std::iter::once(&self.pipeline);
+        own.chain(self.included.values()).chain(self.inventories.values()).flatten()
     }
 }
 
 /// Mistakes in the file are reported when it is compiled; here they only mean fewer needs.
-fn named_partitions(file: &File, among: &[PartitionName]) -> BTreeSet<PartitionName> {
-    let document = yaml::read(file, &mut Diagnostics::default());
-    document.iter().flat_map(|document| parse::partition_names(document, among)).collect()
+fn silently(file: &File) -> Option<Document> {
+    yaml::read(file, &mut Diagnostics::default())
 }
 
 #[cfg(test)]

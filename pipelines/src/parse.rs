@@ -22,7 +22,7 @@ use crate::keys;
 use crate::name::{LockName, PipelineName};
 use crate::quantity;
 use crate::source::{Span, Spanned};
-use crate::yaml::{Document, Entry, Node, Value};
+use crate::yaml::{Entry, Node, Value};
 
 pub(crate) use cache::check_key as check_cache_key;
 pub(crate) use on::on;
@@ -39,9 +39,9 @@ pub(crate) mod words {
     pub(crate) use super::task::{NETWORK, PULL};
 }
 
-/// Reads all of a pipeline file.
-pub(crate) fn pipeline(document: &Document, report: &mut Report<'_>) -> Option<Pipeline> {
-    let fields = report.fields(&document.root, Span::START, &keys::PIPELINE)?;
+/// Reads all of a pipeline, what it includes and extends put in.
+pub(crate) fn pipeline(root: &Node, report: &mut Report<'_>) -> Option<Pipeline> {
+    let fields = report.fields(root, Span::START, &keys::PIPELINE)?;
     let name = match fields.node("name") {
         Some(node) => report.name(node, "the pipeline's name").map(|name| name.value),
         None => name_of_file(report),

@@ -80,7 +80,7 @@ pub fn find(file: &File) -> Result<Option<Found>, Diagnostics> {
     let mut found = Diagnostics::default();
     let read = yaml::read(file, &mut found).and_then(|document| {
         let mut report = Report::new(&document.source, &mut found);
-        let pipeline = parse::pipeline(&document, &mut report)?;
+        let pipeline = parse::pipeline(&document.root, &mut report)?;
         let (name, on) = (pipeline.name?, pipeline.on?);
         let partitions = pipeline.partitions.into_iter().map(|name| name.value).collect();
         let schedules = on.schedule.into_iter().map(|it| it.value.schedule).collect();

@@ -17,6 +17,11 @@ pub fn of_pipelines() -> Value {
     named("garrison pipeline", pipeline::file())
 }
 
+/// The schema of a file that pipelines include.
+pub fn of_included() -> Value {
+    named("garrison include", pipeline::included())
+}
+
 /// The schema of an inventory's file.
 pub fn of_inventories() -> Value {
     named("garrison inventory", inventory::file())

@@ -15,11 +15,18 @@ pub struct Position {
     pub byte: u32,
 }
 
+/// Which of a pipeline's files: 0 is its own, others are those that it includes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct FileIndex(pub u16);
+
 /// A piece of a text. Serialised, the start stands flat and `end` is an object.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
 )]
 pub struct Span {
+    /// Of which file it is a piece.
+    #[serde(skip)]
+    pub file: FileIndex,
     /// Where it begins.
     #[serde(flatten)]
     pub start: Position,
@@ -60,11 +67,21 @@ impl Position {
 
 impl Span {
     /// The beginning of a text, for what concerns all of it.
-    pub const START: Span = Span { start: Position::START, end: Position::START };
+    pub const START: Span = Span::between(Position::START, Position::START);
+
+    /// From one place of a pipeline's own file to another.
+    pub const fn between(start: Position, end: Position) -> Span {
+        Span { file: FileIndex(0), start, end }
+    }
+
+    /// The beginning of its file.
+    pub fn start_of_file(self) -> Span {
+        Span { file: self.file, ..Span::START }
+    }
 
     /// From where this one begins to where `end` ends.
     pub fn to(self, end: Span) -> Span {
-        Span { start: self.start, end: end.end.max(self.end) }
+        Span { end: end.end.max(self.end), ..self }
     }
 }
 

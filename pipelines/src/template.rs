@@ -6,6 +6,7 @@
 use std::cell::Cell;
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
 use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, filters};
 
 use crate::diagnostic::{Complaint, quoted};
@@ -152,7 +153,11 @@ fn print(out: &mut Output<'_>, value: &minijinja::Value) -> Result<(), minijinja
         let text = "this is no single value";
         return Err(minijinja::Error::new(ErrorKind::InvalidOperation, text));
     }
-    Ok(write!(out, "{value}")?)
+    match value.kind() {
+        // As in YAML, and as in the input's own variable; Jinja writes `True`.
+        ValueKind::Bool => Ok(write!(out, "{}", value.is_true())?),
+        _ => Ok(write!(out, "{value}")?),
+    }
 }
 
 /// A command is code: what is put into it must mean nothing to the shell.

@@ -11,7 +11,7 @@ mod syntax;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Report};
 use crate::limits;
-use crate::source::{File, Source, Span};
+use crate::source::{File, FileIndex, Source, Span};
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +86,47 @@ impl Value {
             | Value::Float(Written { text, .. })
             | Value::Str(text) => Some(text),
             Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+}
+
+impl Node {
+    /// How many nodes it is, with itself and keys.
+    pub(crate) fn size(&self) -> usize {
+        1 + match &self.value {
+            Value::List(items) => items.iter().map(Node::size).sum::<usize>(),
+            Value::Map(entries) => entries.iter().map(|entry| 1 + entry.value.size()).sum(),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => 0,
+        }
+    }
+
+    /// Makes it a node of the file with that index.
+    pub(crate) fn mark(&mut self, file: FileIndex) {
+        self.span.file = file;
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.mark(file)),
+            Value::Map(entries) => entries.iter_mut().for_each(|entry| {
+                entry.key.span.file = file;
+                entry.value.mark(file);
+            }),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => {}
+        }
+    }
+}
+
+/// Puts entries into others: a mapping into a mapping, everything else in its place.
+pub(crate) fn merge(into: &mut Vec<Entry>, entries: Vec<Entry>) {
+    for entry in entries {
+        let Some(there) = into.iter_mut().find(|it| it.key.text == entry.key.text) else {
+            into.push(entry);
+            continue;
+        };
+        match (&mut there.value.value, entry.value.value) {
+            (Value::Map(old), Value::Map(new)) => merge(old, new),
+            (_, value) => {
+                let value = Node { span: entry.value.span, value };
+                *there = Entry { key: entry.key, value };
+            }
         }
     }
 }

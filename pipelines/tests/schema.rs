@@ -44,6 +44,10 @@ fn what_the_parser_takes_fits_the_schemas() {
     for (name, bytes) in yaml_files(&cases("valid")) {
         check(&pipeline, &name, &bytes);
     }
+    for name in ["base.yaml", "nested.yaml", "shared/sonic.yaml"] {
+        let bytes = std::fs::read(cases("included").join(name)).unwrap();
+        check(&schema::of_included(), name, &bytes);
+    }
     for (name, bytes) in
         ["inventories", "inventory-valid"].map(|it| yaml_files(&cases(it))).concat()
     {
@@ -56,6 +60,8 @@ fn the_handbooks_examples_fit_the_schemas() {
     let (pipeline, inventory) = (schema::of_pipelines(), schema::of_inventories());
     for name in ["pipelines.md", "getting-started.md", "secrets.md", "inventory.md"] {
         let page = page(name);
+        let included = schema::of_included();
+        blocks(&page, "included").iter().for_each(|it| check(&included, name, it.as_bytes()));
         blocks(&page, "pipeline").iter().for_each(|it| check(&pipeline, name, it.as_bytes()));
         blocks(&page, "inventory").iter().for_each(|it| check(&inventory, name, it.as_bytes()));
     }

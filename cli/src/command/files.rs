@@ -4,11 +4,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+use pipelines::include::Include;
 use pipelines::load::{Found, Need, Unavailable};
-use pipelines::name::PartitionName;
+use pipelines::name::{PartitionName, RepositoryName};
 use pipelines::source::File;
 
 use crate::exit::Failure;
+
+/// Where pipelines live in a repository.
+pub(super) const FOLDER: &str = ".garrison";
 
 /// The partitions that a folder of inventories knows; none without one.
 pub(super) fn partitions(inventories: Option<&Path>) -> Result<Vec<PartitionName>, Failure> {
@@ -37,17 +42,54 @@ pub(super) fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// Fetches what a pipeline needs: its own file by its path, and of each partition the file
-/// `PARTITION.yaml` of the folder of inventories, if one is given.
-pub(super) fn fetch(need: &Need, inventories: Option<&Path>) -> Found {
-    let path = match (need, inventories) {
-        (Need::Pipeline(path), _) => PathBuf::from(path),
-        (Need::Inventory(partition), Some(folder)) => folder.join(format!("{partition}.yaml")),
-        (Need::Inventory(_), None) => return Err(Unavailable::NotAtHand),
+/// Where what pipelines need is on this machine.
+#[derive(Debug, Args)]
+pub(super) struct Folders {
+    /// Folder with a file PARTITION.yaml for each partition's inventory.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) inventory: Option<PathBuf>,
+    /// Checkout of another repository that pipelines include files of; taken as it is, whatever `ref` they
+    /// name. May be given several times.
+    #[arg(long = "include", value_name = "NAME=FOLDER", value_parser = checkout)]
+    pub(super) checkouts: Vec<(RepositoryName, PathBuf)>,
+}
+
+fn checkout(text: &str) -> Result<(RepositoryName, PathBuf), String> {
+    let (name, folder) =
+        text.split_once('=').ok_or("write NAME=FOLDER, such as shared=../shared")?;
+    let name = name.parse().map_err(|error| format!("the repository's name '{name}' {error}"))?;
+    Ok((name, PathBuf::from(folder)))
+}
+
+/// Fetches what a pipeline needs: its own file by its path, what it includes from the root of its repository
+/// or of a checkout, and of each partition the file `PARTITION.yaml` of the folder of inventories.
+pub(super) fn fetch(need: &Need, pipeline: &Path, folders: &Folders) -> Found {
+    let path = match need {
+        Need::Pipeline(path) => PathBuf::from(path),
+        Need::Include(Include { pinned: None, file }) => root(pipeline).join(file),
+        Need::Include(Include { pinned: Some(pinned), file }) => {
+            let mut checkouts = folders.checkouts.iter();
+            let checkout = checkouts.find(|(name, _)| *name == pinned.repository);
+            checkout.ok_or(Unavailable::NotAtHand)?.1.join(file)
+        }
+        Need::Inventory(partition) => {
+            let folder = folders.inventory.as_ref().ok_or(Unavailable::NotAtHand)?;
+            folder.join(format!("{partition}.yaml"))
+        }
+    };
+    let name = match need {
+        Need::Include(include) => include.to_string(),
+        Need::Pipeline(_) | Need::Inventory(_) => path.to_string_lossy().into_owned(),
     };
     match fs::read(&path) {
-        Ok(bytes) => Ok(File { name: path.to_string_lossy().into_owned(), bytes }),
+        Ok(bytes) => Ok(File { name, bytes }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Unavailable::NotFound),
         Err(error) => Err(Unavailable::Failed(error.to_string())),
     }
+}
+
+/// The root of the repository that a pipeline's file lies in: what holds its folder, or else this folder.
+fn root(pipeline: &Path) -> PathBuf {
+    let folder = pipeline.ancestors().find(|path| path.file_name().is_some_and(|it| it == FOLDER));
+    folder.and_then(Path::parent).map(Path::to_owned).unwrap_or_default()
 }

@@ -8,25 +8,21 @@ use clap::Args;
 use pipelines::compile::lint;
 use pipelines::diagnostic::{Diagnostic, Diagnostics};
 use pipelines::inventory;
-use pipelines::load::load;
+use pipelines::load::{Need, load};
 use pipelines::source::File;
 use serde::Serialize;
 
-use super::files;
+use super::files::{self, FOLDER, Folders};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
-
-/// Where pipelines live in a repository.
-const FOLDER: &str = ".garrison";
 
 /// What to check.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Pipeline files; all of .garrison/ if left out, which need not be there beside --inventory.
     files: Vec<PathBuf>,
-    /// Folder with a file PARTITION.yaml for each partition's inventory; they are checked too.
-    #[arg(long)]
-    inventory: Option<PathBuf>,
+    #[command(flatten)]
+    folders: Folders,
 }
 
 /// What lint found.
@@ -38,23 +34,24 @@ struct Report {
 
 /// Checks files; the exit status is 2 if there is an error.
 pub fn run(options: &Options, format: Format) -> Result<Exit, Failure> {
+    let inventory = options.folders.inventory.as_deref();
     let pipelines = match options.files.is_empty() {
         // A repository of inventories alone.
-        true if options.inventory.is_some() && !Path::new(FOLDER).exists() => Vec::new(),
+        true if inventory.is_some() && !Path::new(FOLDER).exists() => Vec::new(),
         true => files::yaml_files(Path::new(FOLDER)).map_err(|failure| {
             Failure::usage(format!("{failure}; run this in a repository, or name the files"))
         })?,
         false => options.files.clone(),
     };
-    let inventories = match &options.inventory {
+    let inventories = match inventory {
         Some(folder) => files::yaml_files(folder)?,
         None => Vec::new(),
     };
     let mut found = Vec::new();
     for path in &pipelines {
-        let folder = options.inventory.as_deref();
-        let among = files::partitions(folder)?;
-        found.push(lint(&load(path.to_string_lossy(), among, |need| files::fetch(need, folder))));
+        let among = files::partitions(inventory)?;
+        let fetch = |need: &Need| files::fetch(need, path, &options.folders);
+        found.push(lint(&load(path.to_string_lossy(), among, fetch)));
     }
     for path in &inventories {
         found.extend(inventory::read(&read(path)?, &files::partition(path)?).err());

@@ -3,7 +3,7 @@
 mod mermaid;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use pipelines::compile::{Explained, explain};
@@ -14,7 +14,8 @@ use pipelines::source::File;
 use pipelines::trigger::Trigger;
 use serde::Serialize;
 
-use super::{files, trigger};
+use super::files::{self, Folders};
+use super::trigger;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
 
@@ -40,10 +41,8 @@ pub struct Options {
     #[arg(long = "input", short, value_name = "NAME=VALUE", value_parser = trigger::input)]
     #[arg(conflicts_with_all = ["commits", "tag"])]
     inputs: Vec<(String, String)>,
-    /// Folder with a file PARTITION.yaml for each partition's inventory; without it, partitions have no devices,
-    /// labels and variables.
-    #[arg(long, value_name = "FOLDER")]
-    inventory: Option<PathBuf>,
+    #[command(flatten)]
+    folders: Folders,
     /// Another form than the one that `--output` names.
     #[arg(long = "as", value_enum, value_name = "FORM")]
     form: Option<Form>,
@@ -69,8 +68,8 @@ struct Report<'p> {
 pub fn run(options: &Options, format: Format) -> Result<Exit, Failure> {
     let happened = happened(options)?;
     let path = options.file.to_string_lossy();
-    let folder = options.inventory.as_deref();
-    let sources = load(path, files::partitions(folder)?, |need| fetch(need, folder));
+    let among = files::partitions(options.folders.inventory.as_deref())?;
+    let sources = load(path, among, |need| fetch(need, options));
     let explained = explain(&sources, &happened)
         .map_err(|diagnostics| Failure::usage(diagnostics.render().trim_end()))?;
     if options.form == Some(Form::Mermaid) {
@@ -105,13 +104,13 @@ fn happened(options: &Options) -> Result<Trigger, Failure> {
 }
 
 /// A partition whose inventory is not given is taken for one without devices.
-fn fetch(need: &Need, inventories: Option<&Path>) -> Found {
-    match (need, inventories) {
+fn fetch(need: &Need, options: &Options) -> Found {
+    match (need, &options.folders.inventory) {
         (Need::Inventory(partition), None) => {
             let text = format!("partition: {partition}\ndevices: {{}}\n");
             Ok(File { name: format!("{partition}.yaml"), bytes: text.into_bytes() })
         }
-        _ => files::fetch(need, inventories),
+        _ => files::fetch(need, &options.file, &options.folders),
     }
 }
 

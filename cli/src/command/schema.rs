@@ -12,6 +12,8 @@ use crate::exit::{Exit, Failure};
 pub enum Of {
     /// Pipelines, `.garrison/*.yaml`.
     Pipeline,
+    /// Files that pipelines include.
+    Include,
     /// Inventories of partitions.
     Inventory,
 }
@@ -20,6 +22,7 @@ pub enum Of {
 pub fn run(of: Of) -> Result<Exit, Failure> {
     let schema = match of {
         Of::Pipeline => schema::of_pipelines(),
+        Of::Include => schema::of_included(),
         Of::Inventory => schema::of_inventories(),
     };
     let mut out = std::io::stdout().lock();

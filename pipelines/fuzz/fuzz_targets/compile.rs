@@ -19,6 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     let sources = load("a.yaml", vec![fra.clone()], |need| {
         Ok(match need {
             Need::Pipeline(path) => file(path, bytes),
+            Need::Include(_) => file("include.yaml", bytes),
             Need::Inventory(_) => file("fra.yaml", INVENTORY.as_bytes()),
         })
     });

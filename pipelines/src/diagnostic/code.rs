@@ -132,6 +132,10 @@ codes! {
     InvalidCron = "P100", "A cron expression cannot be read.";
     NeverDue = "P101", "A schedule is never due.";
     ScheduleLacksInput = "P103", "A schedule does not give a required input.";
+    InvalidInclude = "P104", "What an entry of `include` names cannot be included.";
+    IncludeUnavailable = "P105", "An included file is not to be had.";
+    IncludeCycle = "P106", "Files include each other in a circle.";
+    TooManyIncludes = "P107", "A pipeline includes too much.";
     AnsibleUnreadable = "P110", "An Ansible inventory cannot be read.";
     AnsibleLeftOut = "P111", "Something of an Ansible inventory is left out.";
     AnsibleNoHostKey = "P112", "No key of an Ansible inventory's host is known.";

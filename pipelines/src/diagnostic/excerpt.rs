@@ -90,7 +90,7 @@ mod tests {
     fn excerpt(text: &str, from: u32, to: u32) -> Excerpt {
         let bytes = |column: u32| text.chars().take(column as usize - 1).map(char::len_utf8).sum();
         let at = |column| Position { line: 1, column, byte: small(bytes(column)) };
-        Excerpt::new(&Source::new("x", text), Span { start: at(from), end: at(to) })
+        Excerpt::new(&Source::new("x", text), Span::between(at(from), at(to)))
     }
 
     #[test]

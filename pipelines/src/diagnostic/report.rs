@@ -4,9 +4,11 @@ use super::excerpt::printable;
 use super::{Code, Diagnostic, Diagnostics, Excerpt, Severity};
 use crate::source::{Source, Span};
 
-/// Collects diagnostics about one file.
+/// Collects diagnostics about one file, or about a pipeline with the files that it includes.
 pub(crate) struct Report<'a> {
     source: &'a Source,
+    /// What spans of other files speak of.
+    sources: &'a [Source],
     found: &'a mut Diagnostics,
 }
 
@@ -21,9 +23,18 @@ pub(crate) struct Complaint {
 
 impl<'a> Report<'a> {
     pub(crate) fn new(source: &'a Source, found: &'a mut Diagnostics) -> Self {
-        Self { source, found }
+        Self { source, sources: &[], found }
     }
 
+    /// About a pipeline of several files, each at its index.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub(crate) fn among(sources: &'a [Source], found: &'a mut Diagnostics) -> Self {
+        Self { source: &sources[0], sources, found }
+    }
+
+    /// The file, or the pipeline's own.
     pub(crate) fn source(&self) -> &'a Source {
         self.source
     }
@@ -70,14 +81,15 @@ impl<'a> Report<'a> {
             self.found.omit();
             return;
         }
+        let source = self.sources.get(usize::from(span.file.0)).unwrap_or(self.source);
         let diagnostic = Diagnostic {
             code,
             severity,
-            file: self.source.name().to_owned(),
+            file: source.name().to_owned(),
             span,
             message: message.into(),
             help: Some(help.into()),
-            excerpt: (span != Span::START).then(|| Excerpt::new(self.source, span)),
+            excerpt: (span != span.start_of_file()).then(|| Excerpt::new(source, span)),
         };
         self.found.push(diagnostic);
     }

@@ -12,9 +12,10 @@ use crate::parse::words;
 
 /// A pipeline's file.
 pub(super) fn file() -> Value {
-    mapping(&keys::PIPELINE, &["on", "partitions", "jobs"], |key| {
+    let mut file = mapping(&keys::PIPELINE, &["on", "partitions"], |key| {
         Some(match key {
             "name" => about("Its name; that of the file, if missing.", name())?,
+            "include" => about("Files with parts of it.", list(any_of(&[text(), include()])))?,
             "on" => about("When it starts.", on())?,
             "inputs" => about("What can be chosen at the start, by name.", by_name(input()))?,
             "partitions" => about("Where its jobs run.", any_of(&[list(name()), partitions()]))?,
@@ -24,6 +25,27 @@ pub(super) fn file() -> Value {
             "variables" => about("In the environment of all scripts.", by_name(scalar()))?,
             "templates" => about("Keys of jobs, for `extends`.", by_name(job()))?,
             "jobs" => about("What is done, by name.", by_name(job()))?,
+            _ => return None,
+        })
+    });
+    // Jobs may all stand in what it includes.
+    file["anyOf"] = json!([{ "required": ["jobs"] }, { "required": ["include"] }]);
+    file
+}
+
+/// A file that pipelines include.
+pub(super) fn included() -> Value {
+    // It says the same of its keys as a pipeline does.
+    let pipeline = file();
+    mapping(&keys::INCLUDED, &[], |key| pipeline["properties"].get(key).cloned())
+}
+
+fn include() -> Value {
+    mapping(&keys::INCLUDE, &["file"], |key| {
+        Some(match key {
+            "repository" => about("Another one than its own; with `ref`.", name())?,
+            "ref" => about("A tag or a commit.", scalar())?,
+            "file" => about("A path from the repository's root.", text())?,
             _ => return None,
         })
     })

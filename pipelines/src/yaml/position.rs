@@ -30,11 +30,11 @@ impl Positions {
     /// The one character at a mark.
     pub(super) fn character(&self, marker: &Marker) -> Span {
         let start = self.position(marker);
-        Span { start, end: Position { column: start.column + 1, byte: start.byte + 1, ..start } }
+        Span::between(start, Position { column: start.column + 1, byte: start.byte + 1, ..start })
     }
 
     pub(super) fn span(&self, mark: &Mark) -> Span {
-        Span { start: self.position(&mark.start), end: self.position(&mark.end) }
+        Span::between(self.position(&mark.start), self.position(&mark.end))
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) fn end_of_quoted(text: &str, span: Span, quote: char) -> Span {
         } else if c == quote && quote == '\'' && chars.peek() == Some(&quote) {
             chars.next().inspect(|&second| advance(&mut end, second));
         } else if c == quote {
-            return Span { start: span.start, end };
+            return Span::between(span.start, end);
         }
     }
     span
@@ -64,7 +64,7 @@ pub(super) fn first_nul(source: &Source) -> Option<Span> {
     let offset = source.text().find('\0')?;
     let mut start = Position::START;
     source.text()[..offset].chars().for_each(|c| advance(&mut start, c));
-    Some(Span { start, end: start })
+    Some(Span::between(start, start))
 }
 
 fn advance(position: &mut Position, c: char) {

@@ -96,7 +96,7 @@ fn whole_line(source: &Source, line: u32) -> Span {
         column: characters(&text[..len]) + 1,
         byte: line_start + u32::try_from(len).unwrap_or(u32::MAX),
     };
-    Span { start: at(indent), end: at(text.trim_end().len()) }
+    Span::between(at(indent), at(text.trim_end().len()))
 }
 
 /// Translates a complaint of the parser.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pipelines::include::Include;
 use pipelines::load::{Found, Need, Sources, Unavailable, load};
 use pipelines::name::PartitionName;
 use pipelines::schedule::{Missed, Schedule};
@@ -33,8 +34,30 @@ pub(crate) fn sources(path: &str, bytes: &[u8]) -> Sources {
     let among = BOUND.iter().map(|name| name.parse().unwrap()).collect();
     load(path, among, |need| match need {
         Need::Pipeline(path) => Ok(File { name: path.clone(), bytes: bytes.to_vec() }),
+        Need::Include(include) => included(include),
         Need::Inventory(partition) => inventory(partition),
     })
+}
+
+/// Files of this repository and of `shared` at `v1`; nothing of `private` may be included.
+fn included(include: &Include) -> Found {
+    let folder = match &include.pinned {
+        None => cases("included"),
+        Some(pinned) => match (pinned.repository.as_str(), pinned.reference.as_str()) {
+            ("shared", "v1") => cases("included/shared"),
+            ("shared", _) => return Err(Unavailable::Failed("there is no such tag".into())),
+            ("away", _) => return Err(Unavailable::NotAtHand),
+            _ => return Err(Unavailable::NotAllowed),
+        },
+    };
+    // The handbook's examples include another example.
+    let example = || blocks(&page("pipelines.md"), "included").pop().map(String::into_bytes);
+    let bytes = match include.file.as_str() {
+        ".garrison/include/playbook.yaml" => example(),
+        file => fs::read(folder.join(file)).ok(),
+    };
+    let bytes = bytes.ok_or(Unavailable::NotFound)?;
+    Ok(File { name: include.to_string(), bytes })
 }
 
 fn inventory(partition: &PartitionName) -> Found {

@@ -18,7 +18,7 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (Span, &str)> {
             column: small(line[..len].chars().count()) + 1,
             byte: small(begin + len),
         };
-        Some((Span { start: at(indent), end: at(indent + text.len()) }, text))
+        Some((Span::between(at(indent), at(indent + text.len())), text))
     })
 }
 
