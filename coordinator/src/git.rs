@@ -198,6 +198,12 @@ impl Mirror {
         Ok(lines.filter_map(|line| tree_entry(&String::from_utf8_lossy(line))).collect())
     }
 
+    /// What `git ls-tree -r -z` says of a commit, as it is.
+    pub async fn listing(&self, commit: &str) -> Result<Vec<u8>, Error> {
+        let listing = self.look(&["ls-tree", "-r", "-z", "--full-tree", commit]).await?;
+        Ok(listing.to_vec())
+    }
+
     /// Paths of the files that differ between two commits; none if one of them is not there any
     /// more, or they are too many to be listed.
     pub async fn changed(&self, before: &str, after: &str) -> Option<Vec<String>> {

@@ -434,6 +434,7 @@ impl Pipeline<'_> {
                         let found = match &need {
                             Need::Pipeline(_) => Ok(file.clone()),
                             Need::Include(include) => self.include(include).await,
+                            Need::Tree => self.tree().await,
                             Need::Inventory(partition) => {
                                 self.shared.inventory(partition, self.trigger, self.begun).await
                             }
@@ -452,10 +453,7 @@ impl Pipeline<'_> {
         let failed = |error: git::Error| Unavailable::Failed(error.to_string());
         let own = &self.trigger.repository;
         let (mirror, commit) = match &include.pinned {
-            None => {
-                let own = self.shared.repositories.get(own).ok_or(Unavailable::NotFound)?;
-                (own.mirror.clone(), self.commit.to_owned())
-            }
+            None => (self.mirror()?.clone(), self.commit.to_owned()),
             Some(Pinned { repository, reference }) => {
                 let config = self.shared.config.repository(repository);
                 if !config.is_some_and(|it| it.name == *own || it.included_by.contains(own)) {
@@ -467,6 +465,19 @@ impl Pipeline<'_> {
         let content = mirror.read(&commit, &include.file, FILE).await.map_err(failed)?;
         let name = include.to_string();
         content.map(|bytes| File { name, bytes }).ok_or(Unavailable::NotFound)
+    }
+
+    /// The files of the pipeline's commit.
+    async fn tree(&self) -> Found {
+        let listing = self.mirror()?.listing(self.commit).await;
+        let listing = listing.map_err(|error| Unavailable::Failed(error.to_string()))?;
+        Ok(File { name: self.commit.to_owned(), bytes: listing })
+    }
+
+    /// The mirror of the pipeline's own repository.
+    fn mirror(&self) -> Result<&Mirror, Unavailable> {
+        let own = self.shared.repositories.get(&self.trigger.repository);
+        Ok(&own.ok_or(Unavailable::NotFound)?.mirror)
     }
 
     fn resolution(&self, plan: Result<pipelines::plan::Plan, String>) -> Resolution {

@@ -44,7 +44,7 @@ fn text(jobs: usize, partitions: usize) -> String {
 fn sources(text: &str) -> Sources {
     load(".garrison/bench.yaml", Vec::new(), |need| match need {
         Need::Pipeline(path) => Ok(File { name: path.clone(), bytes: text.as_bytes().to_vec() }),
-        Need::Include(_) => Err(Unavailable::NotFound),
+        Need::Include(_) | Need::Tree => Err(Unavailable::NotFound),
         Need::Inventory(partition) => Ok(File {
             name: format!("{partition}.yaml"),
             bytes: format!("partition: {partition}\ndevices: {{}}\n").into_bytes(),

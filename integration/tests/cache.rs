@@ -112,3 +112,33 @@ fn a_cache_that_cannot_be_used_never_fails_its_job() {
     let gone = || fs::read_dir(&left).unwrap().next().is_none().then_some(());
     ok(garrison::site::wait("attempts to be removed", gone));
 }
+
+#[test]
+fn a_key_that_holds_a_hash_changes_with_the_files() {
+    let key = "\"{{ hash('release.yaml') }}-{{ hash('roles/**') }}\"";
+    let jobs = format!(
+        "  a: {{ process: {{}}, cache: {{ key: {key}, paths: [kept] }}, run: touch kept }}\n"
+    );
+    let world = World::start(&["fra"], &deploy(&jobs));
+    let commit = |files: &[(&str, &str)]| drop(ok(world.site.commit(files)));
+    let found = |what: &str| {
+        let log = log(&world, 0);
+        assert!(log.contains(&format!("cache: {what}, ")), "{log}");
+    };
+    commit(&[("release.yaml", "1"), ("roles/a", "1"), ("README", "1")]);
+    found("miss");
+    commit(&[("README", "2")]);
+    found("hit");
+    commit(&[("roles/b", "1")]);
+    found("miss");
+    commit(&[("release.yaml", "2")]);
+    found("miss");
+
+    let file = world.site.repository().join(".garrison/deploy.yaml");
+    let inventory = world.site.repository().join("partitions");
+    let (file, inventory) = (file.to_string_lossy(), inventory.to_string_lossy());
+    let plan = world.garrison(&["plan", &file, "--inventory", &inventory, "-o", "json"]).json();
+    let key = plan["plan"]["jobs"][0]["cache"]["key"].as_str().unwrap();
+    let log = world.log(4, 0);
+    assert!(log.contains(key), "{plan:#} {log}");
+}

@@ -125,13 +125,13 @@ fn a_pull_request_is_planned_and_nothing_of_it_is_done() {
     for (asked, words) in
         [("retry", "is the plan of a pull request"), ("cancel", "has ended already")]
     {
-        let said = world.garrison(&["runs", asked, &id]);
+        let said = world.garrison(&[asked, &id]);
         assert!(said.err.contains(words), "{said:?}");
     }
-    let shown = world.garrison(&["runs", "show", &id]).out;
+    let shown = world.garrison(&["show", &id]).out;
     assert!(shown.contains("planned"), "{shown}");
-    let log = world.garrison(&["logs", &id, "deploy"]);
-    assert!(log.err.contains("has not"), "{log:?}");
+    let log = world.garrison(&["logs", &format!("{id}.1")]);
+    assert!(log.err.contains("1.1 has no log yet"), "{log:?}");
 }
 
 #[test]

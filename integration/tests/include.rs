@@ -84,8 +84,17 @@ fn a_run_is_made_of_the_files_of_its_commit_and_of_pinned_ones() {
 
     ok(world.site.commit(&[(".garrison/include/base.yaml", &BASE.replace("first", "second"))]));
     let trigger = |reference: &str| {
-        let said = world.garrison(&["trigger", "deploy", "--ref", reference, "-o", "json"]);
-        world.finished(said.json()["runs"][0].as_u64().unwrap_or_else(|| panic!("{said:?}")))
+        let said = world.garrison(&[
+            "trigger",
+            "--repository",
+            "infra",
+            "--ref",
+            reference,
+            "deploy",
+            "-o",
+            "json",
+        ]);
+        world.finished(said.json()["id"].as_u64().unwrap_or_else(|| panic!("{said:?}")))
     };
     assert_eq!(logs(&world, &trigger("main")), ["sonic 4.3.0", "last of second"]);
     assert_eq!(logs(&world, &trigger(&first)), ["sonic 4.3.0", "last of first"]);

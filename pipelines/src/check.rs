@@ -19,6 +19,7 @@ use crate::plan::Service;
 use crate::source::{Span, Spanned};
 use crate::suggest;
 use crate::template::Templates;
+use crate::tree::Tree;
 
 pub(crate) use texts::reads_anything;
 
@@ -50,7 +51,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
     };
     distinct(&pipeline.partitions, "`partitions`", report);
     texts::check_choice(pipeline, report);
-    let templates = Templates::new();
+    let templates = Templates::new(Tree::default());
     let outputs = outputs::of(pipeline);
     for job in &pipeline.jobs {
         partitions(job, &names, report);

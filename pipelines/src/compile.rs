@@ -3,7 +3,7 @@
 use crate::ast::Pipeline;
 use crate::check::{self, Inventories};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Report, quoted};
-use crate::expand::expand;
+use crate::expand::{Known, expand};
 use crate::extend;
 use crate::include;
 use crate::input;
@@ -15,6 +15,7 @@ use crate::parse;
 use crate::plan::Plan;
 use crate::source::{Source, Span, Spanned};
 use crate::suggest;
+use crate::tree::Tree;
 use crate::trigger::{self, Answer, Trigger};
 use crate::yaml;
 
@@ -52,8 +53,9 @@ pub fn explain(sources: &Sources, trigger: &Trigger) -> Result<Explained, Diagno
         let mut report = Report::among(&read.files, &mut found);
         let inputs = input::resolve(&read.pipeline.inputs, &trigger.inputs(), on, &mut report);
         let Read { pipeline, inventories, .. } = &read;
-        let explained =
-            expand(pipeline, &sources.path, trigger, &inputs, inventories, &mut report)?;
+        let tree = tree(sources, on, &mut report)?;
+        let known = Known { trigger, inputs: &inputs, inventories, tree };
+        let explained = expand(pipeline, &sources.path, known, &mut report)?;
         nothing_to_do(&explained, trigger, on, &mut report);
         Some(explained)
     });
@@ -61,6 +63,20 @@ pub fn explain(sources: &Sources, trigger: &Trigger) -> Result<Explained, Diagno
         Some(explained) if !found.has_errors() => Ok(explained),
         _ => Err(found.sorted()),
     }
+}
+
+/// The files of the commit, empty if nothing asks for them; none if they cannot be had.
+fn tree(sources: &Sources, on: Span, report: &mut Report<'_>) -> Option<Tree> {
+    let reason = match &sources.tree {
+        None => return Some(Tree::default()),
+        Some(Ok(listing)) => return Some(Tree::parse(&listing.bytes)),
+        Some(Err(Unavailable::Failed(reason))) => reason,
+        Some(Err(_)) => "they are not at hand",
+    };
+    let message = format!("the files of the commit cannot be listed: {reason}");
+    let help = "`hash(…)` asks for them: plan it in a clone of the repository, or remove it";
+    report.error(Code::TreeUnavailable, on, message, help);
+    None
 }
 
 /// Who asks for a run wants one; a push that concerns no job is nothing special.

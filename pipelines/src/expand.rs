@@ -25,12 +25,22 @@ use crate::plan::{
 };
 use crate::scope;
 use crate::source::{Span, Spanned};
+use crate::tree::Tree;
 use crate::trigger::Trigger;
 
 use fill::Fill;
 
 /// Time limit of a job that names none, in seconds.
 const DEFAULT_TIMEOUT_S: u32 = 60 * 60;
+
+/// What a run knows beside its pipeline.
+pub(crate) struct Known<'k> {
+    pub(crate) trigger: &'k Trigger,
+    pub(crate) inputs: &'k Inputs,
+    pub(crate) inventories: &'k Inventories,
+    /// The files of its commit.
+    pub(crate) tree: Tree,
+}
 
 /// The plan: job by job in an order in which each stands behind what it needs, otherwise that of
 /// the file; each job once for each of its partitions and variants.
@@ -40,12 +50,11 @@ const DEFAULT_TIMEOUT_S: u32 = 60 * 60;
 pub(crate) fn expand(
     pipeline: &Pipeline,
     file: &str,
-    trigger: &Trigger,
-    inputs: &Inputs,
-    inventories: &Inventories,
+    known: Known<'_>,
     report: &mut Report<'_>,
 ) -> Option<Explained> {
-    let fill = Fill::new(scope::of_run(pipeline, inputs, trigger));
+    let Known { trigger, inputs, inventories, tree } = known;
+    let fill = Fill::new(scope::of_run(pipeline, inputs, trigger), tree);
     let unchosen = choice::unchosen(pipeline, trigger, fill.run(), inventories, report);
     let mut expansion = Expansion {
         unchosen,

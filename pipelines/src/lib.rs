@@ -46,5 +46,6 @@ mod parse;
 mod scope;
 mod suggest;
 mod template;
+mod tree;
 mod user;
 mod zone;

@@ -22,6 +22,8 @@ pub enum Need {
     Pipeline(String),
     /// A file that the pipeline, or a file that it includes, includes.
     Include(Include),
+    /// What `git ls-tree -r -z` says of the pipeline's commit: `hash(…)` asks for its files.
+    Tree,
     /// The inventory that is bound to a partition.
     Inventory(PartitionName),
 }
@@ -56,6 +58,9 @@ pub struct Loader {
     included: BTreeMap<Include, Found>,
     /// Files that are included.
     includes: BTreeSet<Include>,
+    /// None if nothing asks for it.
+    tree: Option<Found>,
+    asks_for_tree: bool,
     inventories: BTreeMap<PartitionName, Found>,
     /// Partitions that the pipeline names.
     named: BTreeSet<PartitionName>,
@@ -78,6 +83,8 @@ pub struct Sources {
     pub(crate) among: Vec<PartitionName>,
     pub(crate) pipeline: Found,
     pub(crate) included: BTreeMap<Include, Found>,
+    /// None if nothing asks for it.
+    pub(crate) tree: Option<Found>,
     pub(crate) inventories: BTreeMap<PartitionName, Found>,
 }
 
@@ -116,6 +123,8 @@ impl Loader {
             pipeline: None,
             included: BTreeMap::new(),
             includes: BTreeSet::new(),
+            tree: None,
+            asks_for_tree: false,
             inventories: BTreeMap::new(),
             named: BTreeSet::new(),
         }
@@ -129,19 +138,22 @@ impl Loader {
         let includes = self.includes.iter().filter(|it| !self.included.contains_key(*it));
         let includes = includes.cloned().map(Need::Include);
         let missing = self.named.iter().filter(|name| !self.inventories.contains_key(*name));
-        let needs: Vec<_> = includes.chain(missing.cloned().map(Need::Inventory)).collect();
+        let tree = (self.asks_for_tree && self.tree.is_none()).then_some(Need::Tree);
+        let needs = includes.chain(tree);
+        let needs: Vec<_> = needs.chain(missing.cloned().map(Need::Inventory)).collect();
         if !needs.is_empty() {
             return Step::Need(needs, self);
         }
         let pipeline = pipeline.clone();
-        let Loader { path, among, included, inventories, .. } = self;
-        Step::Done(Sources { path, among, pipeline, included, inventories })
+        let Loader { path, among, included, tree, inventories, .. } = self;
+        Step::Done(Sources { path, among, pipeline, included, tree, inventories })
     }
 
     /// Takes what became of a need.
     pub fn give(&mut self, need: Need, found: Found) {
         match need {
             Need::Pipeline(_) => {
+                self.asks_for_tree |= found.as_ref().is_ok_and(asks_for_tree);
                 if let Some(document) = found.as_ref().ok().and_then(silently) {
                     self.named =
                         parse::partition_names(&document, &self.among).into_iter().collect();
@@ -150,11 +162,13 @@ impl Loader {
                 self.pipeline = Some(found);
             }
             Need::Include(include) => {
+                self.asks_for_tree |= found.as_ref().is_ok_and(asks_for_tree);
                 if let Some(document) = found.as_ref().ok().and_then(silently) {
                     self.include(&document, include.pinned.as_ref());
                 }
                 self.included.insert(include, found);
             }
+            Need::Tree => self.tree = Some(found),
             Need::Inventory(partition) => {
                 self.inventories.insert(partition, found);
             }
@@ -180,6 +194,12 @@ impl Sources {
         let own = std::iter::once(&self.pipeline);
         own.chain(self.included.values()).chain(self.inventories.values()).flatten()
     }
+}
+
+/// Whether a file may hold `hash(…)`: to list a commit costs more than to look for the word.
+fn asks_for_tree(file: &File) -> bool {
+    let word = b"hash(";
+    file.bytes.windows(word.len()).any(|window| window == word)
 }
 
 /// Mistakes in the file are reported when it is compiled; here they only mean fewer needs.

@@ -10,11 +10,16 @@ use minijinja::value::ValueKind;
 use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, filters};
 
 use crate::diagnostic::{Complaint, quoted};
+use crate::glob::{self, Glob};
 use crate::limits;
 use crate::scope::{self, Names, Scope, Value};
+use crate::tree::Tree;
 
 /// Statements that may be used.
 const STATEMENTS: &[&str] = &["if", "elif", "else", "endif", "for", "endfor", "raw", "endraw"];
+
+/// The function that tells whether files changed.
+const HASH: &str = "hash";
 
 const RAW_HELP: &str =
     "write `{% raw %}…{% endraw %}` around braces that are not meant for garrison";
@@ -44,7 +49,8 @@ pub(crate) fn is_template(text: &str) -> bool {
 }
 
 impl Templates {
-    pub(crate) fn new() -> Templates {
+    /// `tree` holds the files of the commit, for `hash`.
+    pub(crate) fn new(tree: Tree) -> Templates {
         let mut plain = Environment::empty();
         plain.set_undefined_behavior(UndefinedBehavior::Strict);
         plain.set_syntax(syntax());
@@ -57,6 +63,7 @@ impl Templates {
         plain.add_filter("lower", filters::lower);
         plain.add_filter("trim", filters::trim);
         plain.add_filter("upper", filters::upper);
+        plain.add_function(HASH, move |pattern: &str| hash(&tree, pattern));
         let mut commands = plain.clone();
         commands.set_formatter(print_into_command);
         Templates { commands, plain, fuel: Cell::new(limits::TEMPLATES_FUEL) }
@@ -67,6 +74,7 @@ impl Templates {
         statements(text)?;
         let template = self.plain.template_from_str(text).map_err(|error| told(&error, text))?;
         let mut mentioned: Vec<_> = template.undeclared_variables(true).into_iter().collect();
+        mentioned.retain(|name| name != HASH);
         mentioned.sort_unstable();
         match mentioned.iter().find_map(|dotted| scope::unknown(names, dotted)) {
             Some((message, help)) => Err(Complaint { message, help }),
@@ -145,6 +153,16 @@ fn statements(text: &str) -> Result<(), Complaint> {
     Ok(())
 }
 
+/// A short text that changes with the files that a pattern means.
+fn hash(tree: &Tree, pattern: &str) -> Result<String, minijinja::Error> {
+    let failed = |text: String| minijinja::Error::new(ErrorKind::NonKey, text);
+    let glob: Glob = pattern.parse().map_err(|error: glob::Error| {
+        failed(format!("{} cannot be a pattern of files: {error}", quoted(pattern)))
+    })?;
+    let nothing = || failed(format!("the commit has no file {}", quoted(pattern)));
+    tree.hash(&glob).ok_or_else(nothing)
+}
+
 fn print(out: &mut Output<'_>, value: &minijinja::Value) -> Result<(), minijinja::Error> {
     if value.is_undefined() || value.is_none() {
         return Err(minijinja::Error::from(ErrorKind::UndefinedError));
@@ -201,6 +219,11 @@ fn told(error: &minijinja::Error, text: &str) -> Complaint {
             format!("{} is no filter here", quoted(at)),
             "there are `default`, `first`, `last`, `length`, `lower`, `trim` and `upper`",
         ),
+        // Only `hash` has such errors.
+        ErrorKind::NonKey | ErrorKind::MissingArgument => (
+            format!("{} cannot be filled in: {detail}", quoted(at)),
+            "name files by their paths from the repository's root: `hash('roles/**')`",
+        ),
         ErrorKind::SyntaxError => (format!("this text cannot be filled in: {detail}"), RAW_HELP),
         kind if detail.is_empty() => {
             (format!("{} cannot be filled in: {kind}", quoted(at)), RAW_HELP)
@@ -244,7 +267,7 @@ mod tests {
             ("words", Value::Text("a b; rm".into())),
         ]);
         let scope = Scope::from([("inputs", inputs), ("labels", Value::Map(BTreeMap::new()))]);
-        let rendered = Templates::new().render(text, kind, &Context::new(&scope));
+        let rendered = Templates::new(Tree::default()).render(text, kind, &Context::new(&scope));
         rendered.map_err(|error| error.message)
     }
 
@@ -274,7 +297,7 @@ mod tests {
 
     #[test]
     fn no_small_text_costs_much() {
-        let templates = Templates::new();
+        let templates = Templates::new(Tree::default());
         let check = |text: &str| templates.check(text, &Names::new()).unwrap_err().message;
         assert_eq!(check("{% set x = 'a' %}"), "there is no statement `set` here");
         assert_eq!(check("{%- macro x() %}"), "there is no statement `macro` here");

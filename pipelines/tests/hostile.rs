@@ -160,7 +160,7 @@ fn variables_of_an_inventory_count_once_for_each_job() {
         }
         let sources = load("a.yaml", Vec::new(), |need| {
             let text = match need {
-                Need::Pipeline(_) | Need::Include(_) => &text,
+                Need::Pipeline(_) | Need::Include(_) | Need::Tree => &text,
                 Need::Inventory(_) => &inventory,
             };
             Ok(File { name: "a.yaml".into(), bytes: text.clone().into_bytes() })

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use clap::Args;
 use pipelines::include::Include;
@@ -65,6 +66,7 @@ fn checkout(text: &str) -> Result<(RepositoryName, PathBuf), String> {
 /// or of a checkout, and of each partition the file `PARTITION.yaml` of the folder of inventories.
 pub(super) fn fetch(need: &Need, pipeline: &Path, folders: &Folders) -> Found {
     let path = match need {
+        Need::Tree => return tree(pipeline),
         Need::Pipeline(path) => PathBuf::from(path),
         Need::Include(Include { pinned: None, file }) => root(pipeline).join(file),
         Need::Include(Include { pinned: Some(pinned), file }) => {
@@ -79,13 +81,31 @@ pub(super) fn fetch(need: &Need, pipeline: &Path, folders: &Folders) -> Found {
     };
     let name = match need {
         Need::Include(include) => include.to_string(),
-        Need::Pipeline(_) | Need::Inventory(_) => path.to_string_lossy().into_owned(),
+        Need::Pipeline(_) | Need::Tree | Need::Inventory(_) => path.to_string_lossy().into_owned(),
     };
     match fs::read(&path) {
         Ok(bytes) => Ok(File { name, bytes }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Unavailable::NotFound),
         Err(error) => Err(Unavailable::Failed(error.to_string())),
     }
+}
+
+/// The files of the commit that is checked out.
+fn tree(pipeline: &Path) -> Found {
+    let mut git = Command::new("git");
+    git.args(["ls-tree", "-r", "-z", "--full-tree", "HEAD"]);
+    let root = root(pipeline);
+    if root != Path::new("") {
+        git.current_dir(root);
+    }
+    let output = git.output().map_err(|error| {
+        Unavailable::Failed(format!("cannot start git: {error}; apt-get install git"))
+    })?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Unavailable::Failed(words));
+    }
+    Ok(File { name: "HEAD".to_owned(), bytes: output.stdout })
 }
 
 /// The root of the repository that a pipeline's file lies in: what holds its folder, or else this folder.

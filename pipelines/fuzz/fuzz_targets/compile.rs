@@ -20,6 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(match need {
             Need::Pipeline(path) => file(path, bytes),
             Need::Include(_) => file("include.yaml", bytes),
+            Need::Tree => file("tree", b"100644 blob aa\tmain.yaml\0"),
             Need::Inventory(_) => file("fra.yaml", INVENTORY.as_bytes()),
         })
     });

@@ -13,6 +13,7 @@ use crate::parse;
 use crate::plan::Environment;
 use crate::scope::{Place, Scope, Value};
 use crate::template::{Context, Kind, Templates, is_template};
+use crate::tree::Tree;
 
 /// Fills in the texts of a run.
 pub(super) struct Fill {
@@ -29,8 +30,8 @@ pub(super) struct Filled<'f> {
 }
 
 impl Fill {
-    pub(super) fn new(run: Scope) -> Fill {
-        Fill { templates: Templates::new(), run }
+    pub(super) fn new(run: Scope, tree: Tree) -> Fill {
+        Fill { templates: Templates::new(tree), run }
     }
 
     /// What everything in the run reads.

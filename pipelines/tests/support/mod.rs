@@ -35,6 +35,11 @@ pub(crate) fn sources(path: &str, bytes: &[u8]) -> Sources {
     load(path, among, |need| match need {
         Need::Pipeline(path) => Ok(File { name: path.clone(), bytes: bytes.to_vec() }),
         Need::Include(include) => included(include),
+        Need::Tree => {
+            let listing =
+                "100644 blob aa\trelease.yaml\x00100644 blob bb\troles/sonic/tasks.yaml\x00";
+            Ok(File { name: "tree".into(), bytes: listing.as_bytes().to_vec() })
+        }
         Need::Inventory(partition) => inventory(partition),
     })
 }
