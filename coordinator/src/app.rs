@@ -30,7 +30,7 @@ use crate::events::Publisher;
 use crate::feed::Source;
 use crate::feed::progress::Progress;
 use crate::forge::Forges;
-use crate::logs::LogStore;
+use crate::logs::{LogStore, Logs};
 use crate::metrics::{self, Metrics};
 use crate::pages;
 use crate::pages::logins::Logins;
@@ -128,25 +128,27 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     if let Some(teller) = teller {
         parts.spawn(teller.run(stop.clone()));
     }
-    let ended = watch_thread(driver);
-    let stopped = stop.clone().cancelled_owned();
-    let failed = log_store.logs();
+    let until = until_stopped(&mut parts, driver, log_store.logs(), &stop).await;
+    stop.cancel();
+    until?;
+    drain(parts, tasks, log_store, handle).await
+}
+
+/// Waits until it shall stop, or some part has ended before.
+async fn until_stopped(
+    parts: &mut JoinSet<anyhow::Result<()>>,
+    driver: std::thread::JoinHandle<Result<(), crate::store::Error>>,
+    logs: Logs,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     tokio::select! {
-        () = stopped => {}
-        Some(part) = parts.join_next() => {
-            stop.cancel();
-            part??;
-        }
-        error = failed.failed() => {
-            stop.cancel();
-            return Err(error.into());
-        }
-        store = ended => {
-            stop.cancel();
-            return Err(store.err().unwrap_or_else(|| anyhow!("the driver ended by itself")));
+        () = stop.cancelled() => Ok(()),
+        Some(part) = parts.join_next() => part?,
+        error = logs.failed() => Err(error.into()),
+        store = watch_thread(driver) => {
+            Err(store.err().unwrap_or_else(|| anyhow!("the driver ended by itself")))
         }
     }
-    drain(parts, tasks, log_store, handle).await
 }
 
 /// Stops in this order: listeners and followers, sessions, logs, and last the driver with the store.

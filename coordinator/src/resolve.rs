@@ -3,6 +3,8 @@
 //! Level-triggered: a trigger stays pending in the core until its resolution is durable, and is
 //! given here again after a restart.
 
+mod kept;
+mod pipeline;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,18 +14,15 @@ use std::time::{Duration, Instant};
 
 use coordinator_core::event::{Event, Resolution};
 use coordinator_core::trigger::{Cause, Trigger};
-use pipelines::compile::compile;
-use pipelines::include::{Include, Pinned};
-use pipelines::load::{Found, Loader, Need, Step, Unavailable};
 use pipelines::name::{PartitionName, PipelineName, RepositoryName};
-use pipelines::source::File;
-use pipelines::trigger::{self, Answer};
-use tokio::sync::{Mutex, Notify, mpsc};
+use pipelines::trigger;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, info_span};
 
+use self::kept::{Repository, fetch};
+use self::pipeline::Pipeline;
 use crate::config::Config;
 use crate::content::Contents;
 use crate::driver::Handle;
@@ -35,13 +34,6 @@ const FOLDER: &str = ".garrison";
 
 /// Largest pipeline or inventory file read from git, in bytes; the language's own limit is lower.
 const FILE: u64 = 2 << 20;
-
-/// Pauses between tries to fetch.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(10)];
-
-/// How long a schedule waits for what is new in its repository.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Triggers resolved side by side.
 const SIDE_BY_SIDE: usize = 8;
@@ -66,8 +58,7 @@ impl Resolver {
         let repositories = config.repositories.iter().map(|it| {
             let mirror = Mirror::new(folder.join(format!("{}.git", it.name)), it.url.clone());
             let max_age = Duration::from_secs(it.max_age_s.into());
-            let (last, pushed) = (Mutex::default(), Notify::new());
-            (it.name.clone(), Repository { mirror, max_age, last, pushed })
+            (it.name.clone(), Repository::new(mirror, max_age))
         });
         let repositories = repositories.collect();
         Resolver { shared: Arc::new(Shared { config, contents, repositories }), driver }
@@ -221,154 +212,6 @@ impl Shared {
         let bound = self.config.partitions.iter();
         bound.filter(|it| it.repositories.contains(repository)).map(|it| it.name.clone()).collect()
     }
-
-    /// The inventory that is bound to a partition, if the trigger's repository may deploy there.
-    async fn inventory(
-        &self,
-        partition: &PartitionName,
-        trigger: &Trigger,
-        begun: Instant,
-    ) -> Found {
-        let repository = &trigger.repository;
-        let Some(bound) = self.config.partition(partition) else {
-            let known = self.config.partitions.iter();
-            let known = known.filter(|it| it.repositories.contains(repository));
-            return Err(Unavailable::NotBound { known: known.map(|it| it.name.clone()).collect() });
-        };
-        if !bound.repositories.contains(repository) {
-            return Err(Unavailable::NotAllowed);
-        }
-        let Some(inventory) = &bound.inventory else {
-            // A partition without devices.
-            let text = format!("partition: {partition}\ndevices: {{}}\n");
-            return Ok(File { name: format!("{partition}.yaml"), bytes: text.into_bytes() });
-        };
-        let failed = |error: git::Error| Unavailable::Failed(error.to_string());
-        let mirror = self.beside(&inventory.repository, trigger, begun).await?;
-        let reference = format!("refs/heads/{}", inventory.branch);
-        let commit = mirror.commit(&reference).await.map_err(failed)?;
-        let content = mirror.read(&commit, &inventory.file, FILE).await.map_err(failed)?;
-        let name = format!("{}:{}", inventory.repository, inventory.file);
-        content.map(|bytes| File { name, bytes }).ok_or(Unavailable::NotFound)
-    }
-}
-
-impl Shared {
-    /// The mirror of a repository beside the trigger's own.
-    async fn beside(
-        &self,
-        repository: &RepositoryName,
-        trigger: &Trigger,
-        begun: Instant,
-    ) -> Result<Mirror, Unavailable> {
-        let kept = self.repositories.get(repository).ok_or(Unavailable::NotFound)?;
-        let mirror = match &trigger.cause {
-            Cause::Schedule { .. } => kept.as_of_or_kept(begun, kept.max_age).await,
-            Cause::Push { .. } | Cause::PullRequest { .. } | Cause::Manual { .. } => {
-                kept.as_of(begun, kept.max_age).await
-            }
-        };
-        mirror.map_err(Unavailable::Failed)
-    }
-
-    /// A mirror, and the commit there that a tag or a commit's hash names. A commit that is there already is
-    /// not fetched again.
-    async fn pinned(
-        &self,
-        repository: &RepositoryName,
-        reference: &str,
-        trigger: &Trigger,
-        begun: Instant,
-    ) -> Result<(Mirror, String), Unavailable> {
-        let failed = |error: git::Error| Unavailable::Failed(error.to_string());
-        if git::is_hash(reference)
-            && let Some(kept) = self.repositories.get(repository)
-            && let Ok(commit) = kept.mirror.commit(reference).await
-        {
-            return Ok((kept.mirror.clone(), commit));
-        }
-        let mirror = self.beside(repository, trigger, begun).await?;
-        let reference = match git::is_hash(reference) {
-            true => reference.to_owned(),
-            false => format!("refs/tags/{reference}"),
-        };
-        let commit = mirror.commit(&reference).await.map_err(failed)?;
-        Ok((mirror, commit))
-    }
-}
-
-/// A configured repository.
-struct Repository {
-    mirror: Mirror,
-    /// How old the mirror may be where an inventory is read from it.
-    max_age: Duration,
-    /// How it was last brought up to date; held while that is done, so that it is done once.
-    last: Mutex<Option<Fetched>>,
-    /// Wakes whoever follows its default branch.
-    pushed: Notify,
-}
-
-/// A fetch: when it began, and why it failed if it did.
-type Fetched = (Instant, Result<(), String>);
-
-impl Repository {
-    /// The mirror as its repository was at most `age` before `begun`: what one trigger looks into
-    /// again and again is fetched once, and what cannot be reached is waited for once.
-    async fn as_of(&self, begun: Instant, age: Duration) -> Result<Mirror, String> {
-        let mut last = self.last.lock().await;
-        let still_holds = |(at, result): &Fetched| match result {
-            Ok(()) => *at + age >= begun,
-            Err(_) => *at >= begun,
-        };
-        let fetched = match last.take().filter(still_holds) {
-            Some(fetched) => fetched,
-            None => {
-                let now = Instant::now();
-                (now, fetch(&self.mirror, None).await.map_err(|error| error.to_string()))
-            }
-        };
-        last.insert(fetched).1.clone().map(|()| self.mirror.clone())
-    }
-
-    /// The same; if that cannot be had soon, the mirror as it was at its last fetch.
-    async fn as_of_or_kept(&self, begun: Instant, age: Duration) -> Result<Mirror, String> {
-        let failed = match timeout(PATIENCE, self.as_of(begun, age)).await {
-            Ok(Ok(mirror)) => return Ok(mirror),
-            Ok(Err(failed)) => failed,
-            Err(_) => {
-                let failed = format!("it took longer than {} s", PATIENCE.as_secs());
-                // Who looks into it again for the same trigger does not wait again.
-                if let Ok(mut last) = self.last.try_lock() {
-                    *last = Some((Instant::now(), Err(failed.clone())));
-                }
-                failed
-            }
-        };
-        warn!(error = %failed, "a schedule is due, and its repository is taken as it was last fetched");
-        self.mirror.recall().await.map_err(|_| failed)?;
-        Ok(self.mirror.clone())
-    }
-
-    /// There is something new.
-    async fn forget(&self) {
-        *self.last.lock().await = None;
-    }
-}
-
-/// Fetches all branches and tags, or one reference beside them; tries it a few times.
-async fn fetch(mirror: &Mirror, beside: Option<&str>) -> Result<(), git::Error> {
-    let fetch = async || match beside {
-        None => mirror.fetch().await,
-        Some(reference) => mirror.fetch_beside(reference).await,
-    };
-    for pause in PAUSES {
-        match fetch().await {
-            Ok(()) => return Ok(()),
-            Err(error) => warn!(%error, again_in_ms = pause.as_millis(), "fetch failed"),
-        }
-        tokio::time::sleep(pause).await;
-    }
-    fetch().await
 }
 
 /// Paths of the files that a trigger is about; none if nobody knows.
@@ -377,121 +220,6 @@ async fn changed(cause: &Cause, commit: &str, mirror: &Mirror) -> Option<Vec<Str
         Cause::Push { before, .. } => mirror.changed(before.as_ref()?, commit).await,
         Cause::PullRequest { base, .. } => mirror.changed_since_parting(base, commit).await,
         Cause::Manual { .. } | Cause::Schedule { .. } => None,
-    }
-}
-
-/// One pipeline file at one commit.
-struct Pipeline<'a> {
-    shared: &'a Shared,
-    trigger: &'a Trigger,
-    /// When the trigger was taken up.
-    begun: Instant,
-    happened: &'a trigger::Trigger,
-    commit: &'a str,
-    path: String,
-}
-
-impl Pipeline<'_> {
-    /// A run, if the pipeline wants the trigger, or what is wrong with it.
-    async fn resolve(
-        self,
-        content: Result<Option<Vec<u8>>, git::Error>,
-    ) -> Result<Option<Resolution>, String> {
-        let bytes = match content {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(None),
-            Err(error @ git::Error::TooLarge { .. }) => {
-                return Ok(Some(self.resolution(Err(error.to_string()))));
-            }
-            Err(error) => return Err(error.to_string()),
-        };
-        let file = File { name: self.path.clone(), bytes };
-        match trigger::answer(&file, self.happened) {
-            // A manual trigger names its pipeline, and hears why that one does not start.
-            Ok(Answer::Ignored { .. }) if !self.is_manual() => Ok(None),
-            Ok(_) => {
-                let resolution = self.compile(file).await;
-                let concerns_nothing = resolution.plan.as_ref().is_ok_and(|it| it.jobs.is_empty());
-                Ok((!concerns_nothing).then_some(resolution))
-            }
-            Err(diagnostics) => Ok(Some(self.resolution(Err(diagnostics.render())))),
-        }
-    }
-
-    fn is_manual(&self) -> bool {
-        matches!(self.trigger.cause, Cause::Manual { .. })
-    }
-
-    async fn compile(&self, file: File) -> Resolution {
-        let mut loader =
-            Loader::new(self.path.clone(), self.shared.may_deploy_to(&self.trigger.repository));
-        let sources = loop {
-            match loader.step() {
-                Step::Done(sources) => break sources,
-                Step::Need(needs, rest) => {
-                    loader = rest;
-                    for need in needs {
-                        let found = match &need {
-                            Need::Pipeline(_) => Ok(file.clone()),
-                            Need::Include(include) => self.include(include).await,
-                            Need::Tree => self.tree().await,
-                            Need::Inventory(partition) => {
-                                self.shared.inventory(partition, self.trigger, self.begun).await
-                            }
-                        };
-                        loader.give(need, found);
-                    }
-                }
-            }
-        };
-        let plan = compile(&sources, self.happened);
-        self.resolution(plan.map_err(|diagnostics| diagnostics.render()))
-    }
-
-    /// A file that the pipeline includes: of its own commit, or of a repository that lets itself be included.
-    async fn include(&self, include: &Include) -> Found {
-        let failed = |error: git::Error| Unavailable::Failed(error.to_string());
-        let own = &self.trigger.repository;
-        let (mirror, commit) = match &include.pinned {
-            None => (self.mirror()?.clone(), self.commit.to_owned()),
-            Some(Pinned { repository, reference }) => {
-                let config = self.shared.config.repository(repository);
-                if !config.is_some_and(|it| it.name == *own || it.included_by.contains(own)) {
-                    return Err(Unavailable::NotAllowed);
-                }
-                self.shared.pinned(repository, reference, self.trigger, self.begun).await?
-            }
-        };
-        let content = mirror.read(&commit, &include.file, FILE).await.map_err(failed)?;
-        let name = include.to_string();
-        content.map(|bytes| File { name, bytes }).ok_or(Unavailable::NotFound)
-    }
-
-    /// The files of the pipeline's commit.
-    async fn tree(&self) -> Found {
-        let listing = self.mirror()?.listing(self.commit).await;
-        let listing = listing.map_err(|error| Unavailable::Failed(error.to_string()))?;
-        Ok(File { name: self.commit.to_owned(), bytes: listing })
-    }
-
-    /// The mirror of the pipeline's own repository.
-    fn mirror(&self) -> Result<&Mirror, Unavailable> {
-        let own = self.shared.repositories.get(&self.trigger.repository);
-        Ok(&own.ok_or(Unavailable::NotFound)?.mirror)
-    }
-
-    fn resolution(&self, plan: Result<pipelines::plan::Plan, String>) -> Resolution {
-        let pipeline = match &plan {
-            Ok(plan) => plan.pipeline.clone(),
-            Err(_) => stem(&self.path),
-        };
-        Resolution {
-            commit: self.commit.to_owned(),
-            pipeline,
-            file: self.path.clone(),
-            source: None,
-            plan: plan.map(Arc::new),
-        }
     }
 }
 
@@ -528,11 +256,4 @@ fn is_pipeline(path: &str) -> bool {
     let path = Path::new(path);
     let extension = path.extension().and_then(|extension| extension.to_str());
     path.parent() == Some(Path::new(FOLDER)) && matches!(extension, Some("yaml" | "yml"))
-}
-
-/// The name of a pipeline whose file does not say it.
-fn stem(path: &str) -> PipelineName {
-    let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let unknown = || "unnamed".parse().expect("it is a name");
-    stem.parse().unwrap_or_else(|_| unknown())
 }

@@ -13,7 +13,7 @@ use crate::keys;
 use crate::limits;
 use crate::load::{Found, Unavailable};
 use crate::name::RepositoryName;
-use crate::source::{FileIndex, Source, Span, Spanned};
+use crate::source::{File, FileIndex, Source, Span, Spanned};
 use crate::yaml::{self, Document, Entry, Node, Value};
 
 const HELP: &str = "list files of this repository, such as `.garrison/include/base.yaml`, or \
@@ -112,9 +112,8 @@ fn file(report: &mut Report<'_>, node: &Node) -> Option<String> {
 
 /// A tag or a commit: a branch would give another pipeline tomorrow.
 fn pinning(report: &mut Report<'_>, node: &Node) -> Option<String> {
-    let text = match node.value.scalar() {
-        Some(text) => text,
-        None => return report.wrong_type(node, "`ref`", "a tag or a commit", REF_HELP),
+    let Some(text) = node.value.scalar() else {
+        return report.wrong_type(node, "`ref`", "a tag or a commit", REF_HELP);
     };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/+-".contains(c);
     let bad = if text.is_empty() || text.len() > limits::REF_BYTES {
@@ -157,7 +156,7 @@ struct Includer<'i> {
     is_whole: bool,
 }
 
-impl Includer<'_> {
+impl<'i> Includer<'i> {
     /// A file's root with what it includes. `path` leads from the pipeline to it.
     fn merged(
         &mut self,
@@ -191,46 +190,8 @@ impl Includer<'_> {
         path: &mut Vec<Include>,
         found: &mut Diagnostics,
     ) -> Option<Vec<Entry>> {
-        let mut report = Report::among(&self.texts, found);
-        if path.contains(include) {
-            let names: Vec<_> = path.iter().chain([include]).map(ToString::to_string).collect();
-            let message = format!("these files include each other: {}", quoted(&names.join(" → ")));
-            report.error(Code::IncludeCycle, *span, message, "remove one of these entries");
-            return None;
-        }
-        if self.texts.len() > limits::INCLUDES {
-            let message = format!("the pipeline includes more than {} files", limits::INCLUDES);
-            let help = "put what is always used together into one file";
-            report.error(Code::TooManyIncludes, *span, message, help);
-            return None;
-        }
-        let file = match self.included.get(include).unwrap_or(&Err(Unavailable::NotAtHand)) {
-            Ok(file) => file,
-            Err(unavailable) => {
-                not_to_be_had(include, *span, unavailable, &mut report);
-                return None;
-            }
-        };
-        self.bytes += file.bytes.len();
-        if self.bytes > limits::EXPANDED_BYTES {
-            let message =
-                format!("the pipeline includes more than {} bytes", limits::EXPANDED_BYTES);
-            let help = "move long scripts into files of their own";
-            report.error(Code::TooManyIncludes, *span, message, help);
-            return None;
-        }
-        let Document { source, mut root } = yaml::read(file, found)?;
-        root.mark(FileIndex(self.texts.len() as u16));
-        self.texts.push(source);
-        self.nodes += root.size();
-        let mut report = Report::among(&self.texts, found);
-        if self.nodes > limits::NODES {
-            let message = format!("the pipeline includes more than {} values", limits::NODES);
-            report.error(Code::TooManyNodes, *span, message, "include less, or write several");
-            return None;
-        }
-        // Before its keys are mixed with those of others: some may stand in a pipeline only.
-        report.fields(&root, root.span.start_of_file(), &keys::INCLUDED)?;
+        let file = self.file(include, *span, path, &mut Report::among(&self.texts, found))?;
+        let root = self.root(file, *span, found)?;
         path.push(include.clone());
         let merged = self.merged(root, include.pinned.as_ref(), path, found);
         path.pop();
@@ -238,6 +199,59 @@ impl Includer<'_> {
             Value::Map(entries) => Some(entries),
             _ => None,
         }
+    }
+
+    /// The file, if it is there and may be included once more.
+    fn file(
+        &self,
+        include: &Include,
+        span: Span,
+        path: &[Include],
+        report: &mut Report<'_>,
+    ) -> Option<&'i File> {
+        if path.contains(include) {
+            let names: Vec<_> = path.iter().chain([include]).map(ToString::to_string).collect();
+            let message = format!("these files include each other: {}", quoted(&names.join(" → ")));
+            report.error(Code::IncludeCycle, span, message, "remove one of these entries");
+            return None;
+        }
+        if self.texts.len() > limits::INCLUDES {
+            let message = format!("the pipeline includes more than {} files", limits::INCLUDES);
+            let help = "put what is always used together into one file";
+            report.error(Code::TooManyIncludes, span, message, help);
+            return None;
+        }
+        match self.included.get(include) {
+            Some(Ok(file)) => return Some(file),
+            Some(Err(unavailable)) => not_to_be_had(include, span, unavailable, report),
+            None => not_to_be_had(include, span, &Unavailable::NotAtHand, report),
+        }
+        None
+    }
+
+    /// The root of a file, with no keys that only a pipeline may have.
+    fn root(&mut self, file: &File, span: Span, found: &mut Diagnostics) -> Option<Node> {
+        self.bytes += file.bytes.len();
+        let mut root = None;
+        if self.bytes <= limits::EXPANDED_BYTES {
+            let document = yaml::read(file, found)?;
+            let index = FileIndex(self.texts.len() as u16);
+            self.texts.push(document.source);
+            self.nodes += document.root.size();
+            root = (self.nodes <= limits::NODES).then_some((document.root, index));
+        }
+        let mut report = Report::among(&self.texts, found);
+        let Some((mut root, index)) = root else {
+            let (bytes, nodes) = (limits::EXPANDED_BYTES, limits::NODES);
+            let message =
+                format!("the pipeline includes more than {bytes} bytes or {nodes} values");
+            let help = "move long scripts into files of their own, or write several pipelines";
+            report.error(Code::TooManyIncludes, span, message, help);
+            return None;
+        };
+        root.mark(index);
+        report.fields(&root, root.span.start_of_file(), &keys::INCLUDED)?;
+        Some(root)
     }
 }
 

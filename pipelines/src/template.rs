@@ -21,6 +21,8 @@ const STATEMENTS: &[&str] = &["if", "elif", "else", "endif", "for", "endfor", "r
 /// The function that tells whether files changed.
 const HASH: &str = "hash";
 
+const HASH_HELP: &str = "name files by their paths from the repository's root: `hash('roles/**')`";
+
 const RAW_HELP: &str =
     "write `{% raw %}…{% endraw %}` around braces that are not meant for garrison";
 
@@ -220,10 +222,8 @@ fn told(error: &minijinja::Error, text: &str) -> Complaint {
             "there are `default`, `first`, `last`, `length`, `lower`, `trim` and `upper`",
         ),
         // Only `hash` has such errors.
-        ErrorKind::NonKey | ErrorKind::MissingArgument => (
-            format!("{} cannot be filled in: {detail}", quoted(at)),
-            "name files by their paths from the repository's root: `hash('roles/**')`",
-        ),
+        ErrorKind::MissingArgument => (format!("{} lacks a pattern", quoted(at)), HASH_HELP),
+        ErrorKind::NonKey => (format!("{} cannot be filled in: {detail}", quoted(at)), HASH_HELP),
         ErrorKind::SyntaxError => (format!("this text cannot be filled in: {detail}"), RAW_HELP),
         kind if detail.is_empty() => {
             (format!("{} cannot be filled in: {kind}", quoted(at)), RAW_HELP)

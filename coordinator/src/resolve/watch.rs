@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
-use super::{FILE, FOLDER, Repository, Resolver, SIDE_BY_SIDE, Shared, is_pipeline};
+use super::kept::Repository;
+use super::{FILE, FOLDER, Resolver, SIDE_BY_SIDE, Shared, is_pipeline};
 use crate::driver::Handle;
 use crate::git;
 use crate::store::view::View;
