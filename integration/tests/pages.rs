@@ -219,6 +219,22 @@ fn a_run_that_waits_for_its_group_says_for_whom_and_may_be_cancelled() {
 }
 
 #[test]
+fn a_job_that_waits_says_for_what() {
+    let jobs = "  check: { agent: each, process: {}, run: 'true' }\n";
+    let world = World::without_agents(&["fra"], &deploy("fra", &[jobs, NOTHING].concat()));
+    let inventory = "partition: fra\nagents: { mgmt01: {} }\ndevices: {}\n";
+    ok(world.site.commit(&[("partitions/fra.yaml", inventory)]));
+    let page = Visitor::inside(&world).text(&format!("/runs/{}", world.trigger()));
+    for words in [
+        "check on mgmt01",
+        "waits for agent mgmt01, which has not joined",
+        "for an agent with room",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[test]
 fn a_foreign_name_that_leads_here_gets_nothing() {
     let world = World::without_agents(&["fra"], &deploy("fra", NOTHING));
     let visitor = Visitor::inside(&world);

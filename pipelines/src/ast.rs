@@ -113,8 +113,8 @@ pub(crate) struct Job {
     /// Where it runs, when that is not everywhere.
     pub(crate) partitions: Option<Vec<Spanned<PartitionName>>>,
     pub(crate) lock: Option<Spanned<LockName>>,
-    /// Labels that its agent must have.
-    pub(crate) labels: BTreeMap<LabelName, String>,
+    /// Where in a partition it runs.
+    pub(crate) agents: Agents,
     pub(crate) retry: Option<Retry>,
     pub(crate) on_lost: Option<Spanned<OnLost>>,
     /// In seconds.
@@ -125,6 +125,14 @@ pub(crate) struct Job {
     pub(crate) when: Option<Text>,
     pub(crate) resources: Option<Spanned<Resources>>,
     pub(crate) environment: Option<Environment>,
+}
+
+/// On which agents of a partition a job runs.
+pub(crate) enum Agents {
+    /// On one that has these labels.
+    With(BTreeMap<LabelName, String>),
+    /// Once on each that the inventory lists; where that is written.
+    Each(Span),
 }
 
 /// A job that must succeed first.
@@ -221,5 +229,29 @@ impl Pipeline {
     /// Where a job runs, in the order in which the partitions are listed for it.
     pub(crate) fn partitions_of<'a>(&'a self, job: &'a Job) -> &'a [Spanned<PartitionName>] {
         job.partitions.as_deref().unwrap_or(&self.partitions)
+    }
+}
+
+impl Agents {
+    /// Labels that the job's agent must have.
+    pub(crate) fn labels(&self) -> BTreeMap<LabelName, String> {
+        match self {
+            Agents::With(labels) => labels.clone(),
+            Agents::Each(_) => BTreeMap::new(),
+        }
+    }
+
+    /// Where it is written that the job runs on each.
+    pub(crate) fn each(&self) -> Option<Span> {
+        match self {
+            Agents::With(_) => None,
+            Agents::Each(span) => Some(*span),
+        }
+    }
+}
+
+impl Default for Agents {
+    fn default() -> Agents {
+        Agents::With(BTreeMap::new())
     }
 }

@@ -1,5 +1,6 @@
 //! What a pipeline's parts say about each other: names that must exist, and what must fit.
 
+mod agents;
 mod cycle;
 mod lost;
 mod outputs;
@@ -38,7 +39,7 @@ struct Names<'p> {
 
 /// Reports everything that does not fit together.
 pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut Report<'_>) {
-    if !is_of_bearable_size(pipeline, report) {
+    if !is_of_bearable_size(pipeline, inventories, report) {
         return;
     }
     let names = Names {
@@ -60,6 +61,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         lost::check(job, report);
         outputs::check(&outputs, job, report);
         place::check(job, report);
+        agents::check(pipeline, job, inventories, report);
         lock(pipeline, job, report);
         secrets::check(pipeline, job, inventories, report);
         texts::check(pipeline, job, &templates, report);
@@ -114,17 +116,23 @@ fn required_on_push(pipeline: &Pipeline, report: &mut Report<'_>) {
     }
 }
 
-fn is_of_bearable_size(pipeline: &Pipeline, report: &mut Report<'_>) -> bool {
+fn is_of_bearable_size(
+    pipeline: &Pipeline,
+    inventories: &Inventories,
+    report: &mut Report<'_>,
+) -> bool {
     let (mut count, mut bytes) = (0_usize, 0_usize);
     for job in &pipeline.jobs {
         let variants = job.matrix.as_ref().map_or(1, |matrix| matrix.combinations.len());
-        let copies = pipeline.partitions_of(job).len() * variants;
+        let partitions = pipeline.partitions_of(job).iter();
+        let agents = partitions.map(|it| agents::count(job, &it.value, inventories));
+        let copies = agents.sum::<usize>() * variants;
         count += copies;
         bytes = bytes.saturating_add(copies.saturating_mul(job_bytes(pipeline, job)));
     }
     if count > limits::JOBS {
         let message = format!(
-            "the plan would have {count} jobs, counted once for each partition and variant; at most {} fit",
+            "the plan would have {count} jobs, counted once for each partition, variant and agent; at most {} fit",
             limits::JOBS
         );
         let help = "use fewer partitions or jobs, or write several pipelines";

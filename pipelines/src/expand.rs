@@ -1,4 +1,4 @@
-//! Jobs times partitions times variants: from a pipeline that was checked to the plan.
+//! Jobs times partitions times variants times agents: from a pipeline that was checked to the plan.
 
 mod choice;
 mod fill;
@@ -6,7 +6,7 @@ mod fill;
 use std::collections::BTreeMap;
 
 use crate::ast::{
-    Cache as WrittenCache, Container as WrittenContainer, Image, Job as Written,
+    Agents, Cache as WrittenCache, Container as WrittenContainer, Image, Job as Written,
     OnLost as WrittenOnLost, Pipeline, Task as WrittenTask,
 };
 use crate::check::{Inventories, reads_anything};
@@ -19,7 +19,7 @@ use crate::inventory::Device;
 use crate::left_out::{LeftOut, Reason};
 use crate::limits;
 use crate::matrix::Combination;
-use crate::name::{JobName, PartitionName};
+use crate::name::{AgentName, JobName, PartitionName};
 use crate::plan::{
     Cache, Concurrency, Container, Job, Network, OnLost, Plan, Pull, Ssh, Task, When,
 };
@@ -43,7 +43,7 @@ pub(crate) struct Known<'k> {
 }
 
 /// The plan: job by job in an order in which each stands behind what it needs, otherwise that of
-/// the file; each job once for each of its partitions and variants.
+/// the file; each job once for each of its partitions, variants and, where it runs on each, agents.
 ///
 /// None if something is missing that [`crate::check`] reports. What cannot be filled in or decided
 /// with this trigger is reported.
@@ -99,7 +99,7 @@ struct Expansion<'p> {
     inventories: &'p Inventories,
     trigger: &'p Trigger,
     fill: Fill,
-    /// Where the variants of a job stand in a partition.
+    /// Where the instances of a job stand in a partition.
     places: BTreeMap<(&'p JobName, &'p PartitionName), Vec<u32>>,
     jobs: Vec<Job>,
     /// Of all texts that were filled in.
@@ -113,6 +113,8 @@ struct Instance<'p> {
     partition: &'p PartitionName,
     matrix: &'p Combination,
     device: Option<(&'p str, &'p Device)>,
+    /// The only one that it may run on.
+    agent: Option<&'p AgentName>,
     /// It has a condition, or texts to be filled in.
     reads: bool,
 }
@@ -134,16 +136,33 @@ impl<'p> Expansion<'p> {
         };
         for Spanned { value: partition, .. } in self.pipeline.partitions_of(written) {
             let needs = self.needs(written, partition);
+            let agents = self.agents(&written.agents, partition)?;
             for matrix in variants {
                 let device = match written.task.as_ref().map(|task| &task.value) {
                     Some(WrittenTask::Ssh(ssh)) => Some(self.device(ssh, partition)?),
                     _ => None,
                 };
-                let instance = Instance { written, partition, matrix, device, reads };
-                self.add_one(&instance, condition.as_ref(), &needs, report)?;
+                for &agent in &agents {
+                    let instance = Instance { written, partition, matrix, device, agent, reads };
+                    self.add_one(&instance, condition.as_ref(), &needs, report)?;
+                }
             }
         }
         Some(())
+    }
+
+    /// For each instance of a job in a partition the only agent that it may run on, if it has one.
+    fn agents(
+        &self,
+        agents: &Agents,
+        partition: &PartitionName,
+    ) -> Option<Vec<Option<&'p AgentName>>> {
+        match agents {
+            Agents::With(_) => Some(vec![None]),
+            Agents::Each(_) => {
+                Some(self.inventories.get(partition)?.agents.keys().map(Some).collect())
+            }
+        }
     }
 
     fn device(
@@ -203,6 +222,7 @@ impl<'p> Expansion<'p> {
             labels: inventory.map(|inventory| &inventory.labels),
             matrix,
             device: instance.device.map(|(name, device)| (name, device.address.as_str())),
+            agent: instance.agent.map(AgentName::as_str),
         };
         let of_device = instance.device.map(|(_, device)| &device.variables);
         let inherited: Vec<_> =
@@ -229,6 +249,7 @@ impl<'p> Expansion<'p> {
             name: written.name.value.clone(),
             partition: partition.clone(),
             matrix: matrix.clone(),
+            agent: instance.agent.cloned(),
             needs,
             without_artifacts,
             when,
@@ -242,7 +263,7 @@ impl<'p> Expansion<'p> {
             timeout_s: timeout_s.unwrap_or(DEFAULT_TIMEOUT_S),
             artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
             lock: written.lock.as_ref().map(|lock| lock.value.clone()),
-            labels: written.labels.clone(),
+            labels: written.agents.labels(),
             retry: retry.filter(|retry| retry.max > 0).cloned(),
             on_lost: on_lost(written)?,
         };
@@ -258,6 +279,7 @@ impl<'p> Expansion<'p> {
             name: instance.written.name.value.clone(),
             partition: instance.partition.clone(),
             matrix: instance.matrix.clone(),
+            agent: instance.agent.cloned(),
             reason,
         });
     }

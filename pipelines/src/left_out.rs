@@ -5,8 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::quoted;
-use crate::matrix::{self, Combination};
-use crate::name::{JobName, PartitionName};
+use crate::matrix::Combination;
+use crate::name::{AgentName, JobName, PartitionName};
+use crate::title;
 
 /// A job that is not in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct LeftOut {
     /// Which variant of the job it is, if it has a matrix.
     #[serde(default, skip_serializing_if = "Combination::is_empty")]
     pub matrix: Combination,
+    /// The agent that it would have run on, if it has one for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
     /// Why it does not.
     pub reason: Reason,
 }
@@ -46,9 +50,9 @@ pub enum Reason {
 }
 
 impl LeftOut {
-    /// The job's name for people, with its variant.
+    /// The job's name for people, with its variant and its agent.
     pub fn title(&self) -> String {
-        matrix::with_title(self.name.as_str(), &self.matrix)
+        title::of(self.name.as_str(), &self.matrix, self.agent.as_ref())
     }
 }
 

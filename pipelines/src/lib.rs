@@ -29,6 +29,7 @@ pub mod schedule;
 pub mod schema;
 pub mod secret;
 pub mod source;
+pub mod title;
 pub mod trigger;
 pub mod yaml;
 

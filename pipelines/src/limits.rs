@@ -26,7 +26,7 @@ pub const REF_BYTES: usize = 255;
 /// Most partitions that one pipeline may name.
 pub const PARTITIONS: usize = 1_000;
 
-/// Most jobs of a plan, counted once for each partition.
+/// Most jobs of a plan, counted once for each partition, variant and agent.
 pub const JOBS: usize = 10_000;
 
 /// Most bytes of scripts, environments and patterns in a plan, summed over all its jobs.

@@ -38,14 +38,6 @@ pub(crate) fn variables(combination: &Combination) -> impl Iterator<Item = (Stri
     combination.iter().map(move |(key, value)| (name(key), value.clone()))
 }
 
-/// The name of a job for people, with its variant: `build (arch=x86, os=4.3.0)`.
-pub fn with_title(name: &str, combination: &Combination) -> String {
-    match combination.is_empty() {
-        true => name.to_owned(),
-        false => format!("{name} ({})", title(combination)),
-    }
-}
-
 /// The variant in words, such as `arch=x86, os=4.3.0`.
 pub(crate) fn title(combination: &Combination) -> String {
     let pairs: Vec<_> = combination.iter().map(|(key, value)| format!("{key}={value}")).collect();

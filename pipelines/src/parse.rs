@@ -1,5 +1,6 @@
 //! From the YAML tree to a pipeline. What cannot be read is reported and left out.
 
+mod agents;
 mod cache;
 mod concurrency;
 mod failure;
@@ -31,6 +32,7 @@ pub(crate) use variables::{check_name as variable_name, variables};
 
 /// Words of which one may stand somewhere, for the schema.
 pub(crate) mod words {
+    pub(crate) use super::agents::AGENTS;
     pub(crate) use super::concurrency::MODES;
     pub(crate) use super::failure::{ON as RETRY_ON, ON_LOST};
     pub(crate) use super::inputs::KINDS as INPUT_TYPES;

@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::input::Inputs;
-use crate::matrix::{self, Combination};
+use crate::matrix::Combination;
 use crate::name::{
-    DeviceName, GroupName, JobName, LabelName, LockName, PartitionName, PipelineName, ServiceName,
+    AgentName, DeviceName, GroupName, JobName, LabelName, LockName, PartitionName, PipelineName,
+    ServiceName,
 };
 use crate::secret::SecretName;
+use crate::title;
 
 /// What a run will do. Serialised as JSON it is the same, byte for byte, for the same input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,13 +74,16 @@ pub enum Mode {
 /// A node of the graph: what to do, in one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// The job's name in the pipeline; with `partition` and `matrix` unique in the plan.
+    /// The job's name in the pipeline; with `partition`, `matrix` and `agent` unique in the plan.
     pub name: JobName,
     /// Where it runs.
     pub partition: PartitionName,
     /// Which variant of the job it is, if it has a matrix.
     #[serde(default, skip_serializing_if = "Combination::is_empty")]
     pub matrix: Combination,
+    /// The only agent that it may run on; none for any of the partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
     /// Indexes of jobs in [`Plan::jobs`] that must end first; sorted, each less than its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<u32>,
@@ -169,6 +174,7 @@ impl Job {
             name,
             partition,
             matrix: Combination::new(),
+            agent: None,
             needs: Vec::new(),
             without_artifacts: Vec::new(),
             when: When::Success,
@@ -188,9 +194,9 @@ impl Job {
         }
     }
 
-    /// Its name for people, with its variant: `build (os=4.3.0)`.
+    /// Its name for people: `build (os=4.3.0)`, `check on mgmt01`.
     pub fn title(&self) -> String {
-        matrix::with_title(self.name.as_str(), &self.matrix)
+        title::of(self.name.as_str(), &self.matrix, self.agent.as_ref())
     }
 }
 
@@ -410,5 +416,16 @@ mod tests {
         let ssh = Ssh { more_host_keys: vec!["l".into()], ..ssh };
         let again: Ssh = serde_json::from_slice(&serde_json::to_vec(&ssh).unwrap()).unwrap();
         assert_eq!(again.host_keys().collect::<Vec<_>>(), ["k", "l"]);
+    }
+
+    #[test]
+    fn a_job_of_no_certain_agent_is_written_as_it_was_before_there_could_be_one() {
+        let old = r#"{"name":"a","partition":"fra","task":{"kind":"process"},"run":["a"],"timeout_s":60}"#;
+        let job: Job = serde_json::from_str(old).unwrap();
+        assert_eq!((job.agent.as_ref(), job.title().as_str()), (None, "a"));
+        assert_eq!(serde_json::to_string(&job).unwrap(), old);
+        let job = Job { agent: Some("mgmt01".parse().unwrap()), ..job };
+        let again: Job = serde_json::from_slice(&serde_json::to_vec(&job).unwrap()).unwrap();
+        assert_eq!((again.title().as_str(), &again), ("a on mgmt01", &job));
     }
 }

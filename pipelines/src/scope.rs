@@ -45,6 +45,8 @@ pub(crate) struct Place<'a> {
     pub(crate) matrix: &'a matrix::Combination,
     /// Name and address, for a job on a device.
     pub(crate) device: Option<(&'a str, &'a str)>,
+    /// Its name, for a job on each agent.
+    pub(crate) agent: Option<&'a str>,
 }
 
 /// What everything in a pipeline can read.
@@ -78,6 +80,10 @@ pub(crate) fn names_of_job(pipeline: &Pipeline, job: &Job) -> Names {
     if job.task.as_ref().is_some_and(|task| matches!(task.value, Task::Ssh(_))) {
         let known = ["name", "address"].map(|key| (key.to_owned(), Type::Text));
         names.insert("device", Type::Record(known.into()));
+    }
+    if job.agents.each().is_some() {
+        let known = [("name".to_owned(), Type::Text)];
+        names.insert("agent", Type::Record(known.into()));
     }
     names
 }
@@ -115,6 +121,10 @@ impl Place<'_> {
         if let Some((name, address)) = self.device {
             let device = [("name".to_owned(), text(name)), ("address".to_owned(), text(address))];
             scope.insert("device", Value::Map(device.into()));
+        }
+        if let Some(name) = self.agent {
+            let agent = [("name".to_owned(), text(name))];
+            scope.insert("agent", Value::Map(agent.into()));
         }
     }
 }

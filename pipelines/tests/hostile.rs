@@ -120,10 +120,23 @@ fn jobs_are_limited_after_expansion() {
     assert_eq!(plan(limits::JOBS / 2).unwrap().jobs.len(), limits::JOBS);
     let found = plan(limits::JOBS / 2 + 1).unwrap_err();
     insta::assert_snapshot!(found, @r"
-    error[P059]: the plan would have 10002 jobs, counted once for each partition and variant; at most 10000 fit
+    error[P059]: the plan would have 10002 jobs, counted once for each partition, variant and agent; at most 10000 fit
      --> a.yaml
       = help: use fewer partitions or jobs, or write several pipelines
     ");
+}
+
+#[test]
+fn jobs_on_each_agent_count_once_for_each() {
+    let each = "process: {}, run: date, agent: each, partitions: [fra-equ01]";
+    let mut text = format!("{HEAD}jobs:\n  j0: &j {{ {each} }}\n");
+    for n in 1..limits::JOBS / 2 {
+        writeln!(text, "  j{n}: *j").unwrap();
+    }
+    let compile = |text: &str| compile(&sources("a.yaml", text.as_bytes()), &Trigger::by_hand());
+    assert_eq!(compile(&text).unwrap().jobs.len(), limits::JOBS);
+    writeln!(text, "  one-more: *j").unwrap();
+    assert_eq!(codes(text.as_bytes()), [Code::TooManyJobs]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn exercise(bytes: &[u8]) {
     let _ = inventory::read(&file, &"fra-equ01".parse().unwrap());
 }
 
-/// Each job stands behind what it needs, which is in its own partition; no variant stands there twice.
+/// Each job stands behind what it needs, which is in its own partition; no instance stands there twice.
 fn assert_ordered(plan: &Plan) {
     for (place, job) in plan.jobs.iter().enumerate() {
         assert!(job.needs.is_sorted());
@@ -46,8 +46,8 @@ fn assert_ordered(plan: &Plan) {
             assert_eq!(plan.jobs[need as usize].partition, job.partition);
         }
         let is_same = |other: &&pipelines::plan::Job| {
-            (&other.name, &other.partition, &other.matrix)
-                == (&job.name, &job.partition, &job.matrix)
+            (&other.name, &other.partition, &other.matrix, &other.agent)
+                == (&job.name, &job.partition, &job.matrix, &job.agent)
         };
         assert_eq!(plan.jobs.iter().filter(is_same).count(), 1);
     }

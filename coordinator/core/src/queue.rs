@@ -1,13 +1,13 @@
 //! Queued jobs of a partition, so ordered that the next one is found without a look at those that
 //! must wait.
 //!
-//! Jobs that ask for the same locks and labels stand in one class, the oldest first: if one of them
-//! must wait then so must all that the locks' holders do not own.
+//! Jobs that ask for the same locks, labels and agent stand in one class, the oldest first: if one of
+//! them must wait then so must all that the locks' holders do not own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pipelines::id::JobId;
-use pipelines::name::{LabelName, LockName};
+use pipelines::name::{AgentName, LabelName, LockName};
 use pipelines::plan::{self, Plan};
 
 /// What jobs ask for beside room.
@@ -19,6 +19,8 @@ pub(crate) struct Class {
     pub(crate) job_lock: Option<LockName>,
     /// Labels of the agent.
     pub(crate) labels: BTreeMap<LabelName, String>,
+    /// The only agent that may have them.
+    pub(crate) agent: Option<AgentName>,
 }
 
 /// The queued jobs of one partition.
@@ -32,6 +34,7 @@ impl Class {
             run_lock: plan.lock.clone(),
             job_lock: job.lock.clone(),
             labels: job.labels.clone(),
+            agent: job.agent.clone(),
         }
     }
 

@@ -8,11 +8,13 @@ use coordinator_core::attempt::Attempt;
 use coordinator_core::event::{Ask, Wall};
 use coordinator_core::upgrade;
 use pipelines::name::{AgentName, PartitionName};
+use pipelines::plan;
 use proto::content::NoHash;
 
 use super::types::{Agent, NewJoinToken, NewUpgrade, TokenText, Upgrade};
 use super::{Body, Caller, Failure, Shared};
 use crate::driver;
+use crate::store::view::{self, View};
 use crate::token::{self, Kind};
 
 /// A join token lives at most a week: it is a key to a partition.
@@ -117,6 +119,23 @@ async fn change(
     let record = api.view.agent(&agent)?;
     let record = record.ok_or_else(|| Failure::not_found(format!("there is no agent {agent}")))?;
     Ok(Json(view(record, &api.view.open_attempts()?)))
+}
+
+/// What a queued job for one certain agent waits for there; none for a job that any may have.
+pub(super) fn in_the_way(view: &View, spec: &plan::Job) -> Result<Option<String>, view::Error> {
+    let Some(name) = &spec.agent else { return Ok(None) };
+    let key = AgentKey { partition: spec.partition.clone(), name: name.clone() };
+    let why = match view.agent(&key)? {
+        None => "which has not joined",
+        Some(agent) if agent.revoked => "which was cut off",
+        Some(agent) if agent.session().is_none() && agent.cordoned_by.is_some() => {
+            "which is cordoned and whose link is down"
+        }
+        Some(agent) if agent.session().is_none() => "whose link is down",
+        Some(agent) if agent.cordoned_by.is_some() => "which is cordoned",
+        Some(_) => "which has no room",
+    };
+    Ok(Some(format!("waits for agent {name}, {why}")))
 }
 
 fn view(agent: agent::Agent, open: &[Attempt]) -> Agent {

@@ -53,7 +53,7 @@ pub(super) async fn audit(
     Ok(Json(words.collect()))
 }
 
-/// Why a queued job must wait for others, if it must.
+/// For which lock a queued job waits, if it does.
 pub(super) fn in_the_way(
     view: &View,
     plan: &Plan,

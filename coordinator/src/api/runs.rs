@@ -20,9 +20,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::groups::Started;
-use super::locks;
 use super::types::{Attempt, Job, Run, RunDetail};
-use super::{Api, Caller, Failure, Shared};
+use super::{Api, Caller, Failure, Shared, agents, locks};
 use crate::store::view::Filter;
 
 /// Most runs in one answer.
@@ -257,7 +256,10 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
         | job::State::Waiting
         | job::State::Active
         | job::State::Planned => None,
-        job::State::Queued => locks::in_the_way(&api.view, plan, spec, job.id)?,
+        job::State::Queued => match locks::in_the_way(&api.view, plan, spec, job.id)? {
+            Some(lock) => Some(lock),
+            None => agents::in_the_way(&api.view, spec)?,
+        },
         job::State::Paused { delay_s } => {
             Some(format!("tried {} times, again after {delay_s} s", job.tried))
         }
@@ -278,6 +280,7 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
         id: job.id,
         name: spec.name.to_string(),
         matrix: spec.matrix.clone(),
+        agent: spec.agent.clone(),
         environment: spec.environment.clone(),
         partition: spec.partition.clone(),
         kind: kind.to_owned(),

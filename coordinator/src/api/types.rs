@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use coordinator_core::lock::Holder;
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
-use pipelines::matrix::{self, Combination};
+use pipelines::matrix::Combination;
 use pipelines::name::{
     AgentName, GroupName, LabelName, LockName, PartitionName, PipelineName, RepositoryName,
     TokenName,
@@ -16,6 +16,7 @@ use pipelines::outcome::Outcome;
 use pipelines::output::Outputs;
 use pipelines::plan::Environment;
 use pipelines::secret::{SecretName, Value};
+use pipelines::title;
 use serde::{Deserialize, Serialize};
 
 pub use coordinator_core::secret::{Scope, SecretKey};
@@ -154,6 +155,9 @@ pub struct Job {
     /// Which variant of the job it is, if it has a matrix.
     #[serde(default, skip_serializing_if = "Combination::is_empty")]
     pub matrix: Combination,
+    /// The only agent that it may run on; none for any of the partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
     /// What it deploys to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
@@ -176,9 +180,9 @@ pub struct Job {
 }
 
 impl Job {
-    /// Its name for people, with its variant.
+    /// Its name for people, with its variant and its agent.
     pub fn title(&self) -> String {
-        matrix::with_title(&self.name, &self.matrix)
+        title::of(&self.name, &self.matrix, self.agent.as_ref())
     }
 }
 

@@ -160,6 +160,7 @@ impl Deriver {
             job: job.id,
             name: spec.name.clone(),
             matrix: spec.matrix.clone(),
+            agent: spec.agent.clone(),
             partition: spec.partition.clone(),
             status: job.state.kind(),
             detail: match &job.state {

@@ -120,6 +120,9 @@ pub(super) struct Job {
     /// Which variant of the job it is, if it has a matrix.
     #[serde(skip_serializing_if = "Combination::is_empty")]
     pub(super) matrix: Combination,
+    /// The only agent that it may run on; none for any of the partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) agent: Option<AgentName>,
     pub(super) partition: PartitionName,
     /// As in the HTTP API.
     pub(super) status: &'static str,

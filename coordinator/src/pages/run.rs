@@ -215,7 +215,7 @@ fn job(names: &BTreeMap<JobId, String>, job: types::Job) -> Job {
         job.needs.iter().filter_map(|need| names.get(need)).map(String::as_str).collect();
     let status = status(&job);
     let detail = match status.word.as_str() {
-        "queued" => Some("for an agent with room".to_owned()),
+        "queued" if job.detail.is_none() => Some("for an agent with room".to_owned()),
         "unknown" => Some("the agent's link is down: it may be running".to_owned()),
         _ => job.detail.as_deref().and_then(|detail| words::beyond(&status, detail)),
     };

@@ -207,7 +207,7 @@ fn compile(trigger: &Trigger) -> Result<Vec<Resolution>, String> {
                 None,
                 [
                     on("muc", &[]).leased(OnLost::Retry { after_s: 120 }),
-                    on("fra", &[0]).again(1, 90),
+                    on("fra", &[0]).again(1, 90).for_agent("mgmt02"),
                 ],
             ),
         ),
@@ -286,6 +286,10 @@ impl Draft {
 
     fn in_rack(self) -> Draft {
         Draft(Job { labels: [(name("rack"), "a".to_owned())].into(), ..self.0 })
+    }
+
+    fn for_agent(self, agent: &str) -> Draft {
+        Draft(Job { agent: Some(name(agent)), ..self.0 })
     }
 
     fn on_device(self) -> Draft {

@@ -241,7 +241,7 @@ impl World {
         let has = |(label, value)| {
             agent.about.as_ref().is_some_and(|about| about.labels.get(label) == Some(value))
         };
-        let fits = spec.partition == agent.key.partition
+        let fits = may_be_with(spec, &agent.key)
             && agent.session().is_some()
             && agent.cordoned_by.is_none()
             && spec.labels.iter().all(has)
@@ -276,7 +276,7 @@ impl World {
                 let load =
                     book.attempts.values().filter(|it| it.is_open() && it.agent == agent.key);
                 let Some(about) = &agent.about else { return false };
-                agent.key.partition == spec.partition
+                may_be_with(spec, &agent.key)
                     && agent.session().is_some()
                     && agent.cordoned_by.is_none()
                     && spec
@@ -491,6 +491,11 @@ impl World {
             self.ledger.find(Rule::Verdicts, text);
         }
     }
+}
+
+/// Whether a job may be with an agent, whatever labels that has.
+fn may_be_with(spec: &plan::Job, agent: &AgentKey) -> bool {
+    spec.partition == agent.partition && spec.agent.as_ref().is_none_or(|it| *it == agent.name)
 }
 
 /// Whether a plan has a job tried again after this outcome, of which there were so many tries.

@@ -58,6 +58,12 @@ fn own(job: &Job, report: &mut Report<'_>) {
         let help = "remove `outputs` or `matrix`, or write the variants as jobs";
         report.error(Code::OutputsOfVariants, outputs.span, message, help);
     }
+    if job.agents.each().is_some() {
+        let message =
+            format!("the job {of} runs on each agent, and its outputs would be one variable");
+        let help = "remove `outputs`, or write `agent` with labels, so that it runs on one";
+        report.error(Code::OutputsOfEachAgent, outputs.span, message, help);
+    }
     if outputs.names.len() > limits::OUTPUTS {
         let (count, most) = (outputs.names.len(), limits::OUTPUTS);
         let message = format!("the job {of} has {count} outputs; at most {most} fit");

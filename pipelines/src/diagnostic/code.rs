@@ -129,6 +129,8 @@ codes! {
     ServicesWithoutContainer = "P095", "A job that runs in no container has services.";
     TooManyServices = "P096", "A job has too many services.";
     OutputsOfVariants = "P097", "A job with a matrix has outputs.";
+    NoAgents = "P098", "A job runs on each agent of a partition whose inventory lists none.";
+    OutputsOfEachAgent = "P099", "A job that runs on each agent has outputs.";
     InvalidCron = "P100", "A cron expression cannot be read.";
     NeverDue = "P101", "A schedule is never due.";
     ScheduleLacksInput = "P103", "A schedule does not give a required input.";

@@ -33,9 +33,13 @@ pub(super) fn unchosen<'p>(
         if let Some((condition, span)) = &select {
             let mut scope = run.clone();
             let labels = inventories.get(partition).map(|inventory| &inventory.labels);
-            let matrix = &Combination::new();
-            let place =
-                scope::Place { partition: partition.as_str(), labels, matrix, device: None };
+            let place = scope::Place {
+                partition: partition.as_str(),
+                labels,
+                matrix: &Combination::new(),
+                device: None,
+                agent: None,
+            };
             place.extend(&mut scope);
             match condition.when(&scope, trigger.changed()) {
                 Ok(Some(_)) => {}

@@ -3,14 +3,13 @@
 use super::matrix::matrix;
 use super::resources::resources;
 use super::{
-    cache, failure, lock, outputs, partitions, secrets, services, task, timeout, variables,
+    agents, cache, failure, lock, outputs, partitions, secrets, services, task, timeout, variables,
     yes_or_no,
 };
 use crate::ast::{Artifacts, Environment, Job, Need, Text};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::glob::Glob;
 use crate::keys;
-use crate::label;
 use crate::limits;
 use crate::name::JobName;
 use crate::source::Spanned;
@@ -30,8 +29,6 @@ const WHEN_HELP: &str =
 
 const ENVIRONMENT_HELP: &str =
     "write `environment: { name: \"{{ partition }}/switches\", url: \"https://…\" }`";
-
-const LABELS_HELP: &str = "write labels that the agent must have: `agent: { site: north }`; values of 63 characters at most";
 
 const ARTIFACTS_HELP: &str = "list what the job leaves: `artifacts: { paths: [dist/] }`";
 
@@ -79,9 +76,9 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
             .node("partitions")
             .and_then(|node| partitions::names(report, node, "`partitions` of a job")),
         lock: fields.node("lock").and_then(|node| lock(report, node)),
-        labels: fields
+        agents: fields
             .node("agent")
-            .map(|node| label::read(report, node, "`agent`", LABELS_HELP))
+            .and_then(|node| agents::agents(report, node))
             .unwrap_or_default(),
         retry: fields.entry("retry").and_then(|entry| failure::retry(report, entry)),
         on_lost: fields.node("on_lost").and_then(|node| failure::on_lost(report, node)),

@@ -165,7 +165,10 @@ fn job() -> Value {
             "cache" => about("Files that it finds again.", cache())?,
             "services" => about("Containers beside its own.", by_name(service()))?,
             "partitions" => about("Only these.", list(name()))?,
-            "agent" => about("Labels that its agent must have.", by_name(scalar()))?,
+            "agent" => about(
+                "Labels that its agent must have, or `each` for all agents.",
+                any_of(&[one_of(words::AGENTS), by_name(scalar())]),
+            )?,
             "lock" => about("Held by the job.", name())?,
             "retry" => about("More attempts.", retry())?,
             "on_lost" => about("When its agent is away.", one_of(words::ON_LOST))?,

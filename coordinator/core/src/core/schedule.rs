@@ -33,7 +33,7 @@ impl Core {
         std::mem::take(&mut self.step)
     }
 
-    /// The oldest job of a partition whose locks are free, and whose labels an agent with room has.
+    /// The oldest job of a partition whose locks are free, and that an agent with room may have.
     pub(super) fn next(&self, partition: &PartitionName) -> Option<(JobId, AgentKey)> {
         let classes = self.state.queued.get(partition)?.classes();
         let candidates = classes.filter_map(|(class, jobs)| {
@@ -58,19 +58,28 @@ impl Core {
         (from <= to).then(|| jobs.range(from..=to).next().copied())?
     }
 
-    /// The agent with the most room, of those that have a class's labels.
+    /// The only agent that may have a class's jobs, if it has room, or the one with the most room of
+    /// those that have the class's labels.
     fn agent_for(&self, partition: &PartitionName, class: &Class) -> Option<AgentKey> {
-        let room = |agent: &Agent| {
-            let about = agent.about.as_ref()?;
-            let has = |(name, value)| about.labels.get(name) == Some(value);
-            let takes_work = agent.session().is_some() && agent.cordoned_by.is_none();
-            let room = (about.capacity as usize).saturating_sub(self.state.load_of(&agent.key));
-            (takes_work && room > 0 && class.labels.iter().all(has)).then_some(room)
-        };
+        if let Some(name) = &class.agent {
+            let key = AgentKey { partition: partition.clone(), name: name.clone() };
+            self.room(self.state.agents.get(&key)?, class)?;
+            return Some(key);
+        }
         let agents = self.state.agents_of(partition);
-        let with_room = agents.filter_map(|agent| Some((room(agent)?, Reverse(&agent.key))));
+        let with_room =
+            agents.filter_map(|agent| Some((self.room(agent, class)?, Reverse(&agent.key))));
         // Of equals the first by name.
         with_room.max().map(|(_, Reverse(key))| key.clone())
+    }
+
+    /// For how many jobs of a class an agent has room; none if it takes none.
+    fn room(&self, agent: &Agent, class: &Class) -> Option<usize> {
+        let about = agent.about.as_ref()?;
+        let has = |(name, value)| about.labels.get(name) == Some(value);
+        let takes_work = agent.session().is_some() && agent.cordoned_by.is_none();
+        let room = (about.capacity as usize).saturating_sub(self.state.load_of(&agent.key));
+        (takes_work && room > 0 && class.labels.iter().all(has)).then_some(room)
     }
 
     fn assign(&mut self, id: JobId, agent: AgentKey) {

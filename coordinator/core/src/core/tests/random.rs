@@ -9,7 +9,7 @@ use pipelines::schedule::{Missed, Schedule};
 use proptest::prelude::*;
 
 use super::schedules::schedule;
-use super::world::{World, deploy, grouped, key, locked, patient, rescue};
+use super::world::{World, deploy, each, grouped, key, locked, patient, rescue};
 use crate::lock::{Holder, Lock, LockKey};
 use crate::{job, run};
 
@@ -65,7 +65,7 @@ fn perform(world: &mut World, act: &Act) {
     match *act {
         Act::Trigger(key) => {
             let partitions: &[&str] = if key % 2 == 0 { &["fra"] } else { &["fra", "muc"] };
-            let plan = match key % 9 {
+            let plan = match key % 10 {
                 0 => deploy(partitions),
                 1 => patient(OnLost::Fail { after_s: 3600 }, 60),
                 2 => patient(OnLost::Retry { after_s: 3600 }, 0),
@@ -74,6 +74,8 @@ fn perform(world: &mut World, act: &Act) {
                 // A group and a lock at once.
                 5 => Plan { lock: Some("site".parse().unwrap()), ..grouped(Mode::CancelRunning) },
                 6 => rescue(),
+                // One of them never joins.
+                7 => each(&["mgmt02", "mgmt01", "mgmt09"][..1 + usize::from(key % 3)]),
                 _ => locked(partitions),
             };
             let delivery = format!("delivery-{key}");
@@ -223,6 +225,8 @@ fn check(world: &World) -> Result<(), TestCaseError> {
         prop_assert!(open.insert(attempt.id.job, attempt.id).is_none(), "two attempts of one job");
         let spec = &world.store.plans[&attempt.id.job.run].jobs[attempt.id.job.index as usize];
         prop_assert_eq!(&spec.partition, &attempt.agent.partition, "another partition's agent");
+        let is_its_own = spec.agent.as_ref().is_none_or(|agent| *agent == attempt.agent.name);
+        prop_assert!(is_its_own, "{} is with {}", attempt.id, attempt.agent);
         *load.entry(attempt.agent.clone()).or_insert(0u32) += 1;
     }
     for job in world.store.jobs.values() {

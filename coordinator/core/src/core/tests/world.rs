@@ -57,6 +57,17 @@ pub(super) fn rescue() -> Plan {
     plan
 }
 
+/// In `fra` a job for each of these agents, and one that needs them all.
+pub(super) fn each(agents: &[&str]) -> Plan {
+    let mut plan = deploy(&["fra"]);
+    let pinned =
+        |name: &&str| plan::Job { agent: Some(name.parse().unwrap()), ..job("check", "fra") };
+    plan.jobs = agents.iter().map(pinned).collect();
+    let needs = (0..agents.len() as u32).collect();
+    plan.jobs.push(plan::Job { needs, ..job("report", "fra") });
+    plan
+}
+
 fn job(name: &str, partition: &str) -> plan::Job {
     let run = vec![format!("echo {name}")];
     plan::Job::new(name.parse().unwrap(), partition.parse().unwrap(), Task::Process, run)
