@@ -119,6 +119,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let mut parts = JoinSet::new();
     parts.spawn(serve_agents(agents, sessions, ca, Arc::clone(&config), stop.clone()));
     parts.spawn(serve_http(http, api, stop.clone()));
+    parts.spawn(contents.clone().keep_swept(stop.clone()));
     let resolver = Resolver::new(config, contents, handle.clone());
     parts.spawn(resolver.watcher(view.clone()).run(stop.clone()));
     parts.spawn(resolver.run(pending, stop.clone()));

@@ -21,6 +21,7 @@ use tonic::{Status, Streaming};
 use tracing::info;
 
 use crate::content::{ARCHIVES, Contents};
+use crate::driver;
 use crate::store::view::View;
 
 /// The longest wait for an agent's next chunk.
@@ -63,7 +64,10 @@ impl Transfer {
         }
         let file = File::open(path).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
-                Status::not_found(format!("the coordinator no longer has content {hash}"))
+                Status::not_found(format!(
+                "the coordinator no longer has content {hash}; artifacts that have expired are made \
+                 again by a new run"
+            ))
             }
             _ => unavailable(error),
         })?;
@@ -104,6 +108,14 @@ impl Transfer {
         }))
     }
 
+    /// The second since 1970 until which what an attempt leaves is kept.
+    fn kept_until(&self, id: AttemptId) -> Result<Option<u64>, Status> {
+        let plan = self.view.plan(id.job.run).map_err(unavailable)?;
+        let job = plan.as_ref().and_then(|plan| plan.jobs.get(id.job.index as usize));
+        let expire_s = job.and_then(|job| job.artifacts_expire_s);
+        Ok(expire_s.map(|expire_s| driver::now().0 / 1_000_000 + u64::from(expire_s)))
+    }
+
     fn owns(&self, id: AttemptId) -> Result<bool, Status> {
         let attempt = self.view.attempt(id).map_err(unavailable)?;
         Ok(attempt.is_some_and(|attempt| attempt.agent == self.agent && attempt.is_open()))
@@ -139,8 +151,8 @@ impl Transfer {
             chunk = next(&mut chunks).await?.map(|chunk| chunk.data);
         }
         blocking(move || {
-            self.contents.store().keep(incoming, Some(&hash)).map_err(not_kept)?;
-            self.contents.left_by(id, &hash).map_err(full)?;
+            let until_s = self.kept_until(id)?;
+            self.contents.keep_for(id, incoming, &hash, until_s).map_err(not_kept)?;
             info!(attempt = %id, content = %hash, size = header.size, "artifacts arrived");
             Ok(())
         })

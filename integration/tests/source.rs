@@ -245,3 +245,37 @@ async fn an_agent_gets_and_leaves_only_what_its_own_open_attempts_name() {
     assert_eq!(world.finished(run)["status"], "succeeded");
     assert_eq!(fetch(&world, "fra", "1.0.1", &hash).await, Err(Code::PermissionDenied));
 }
+
+#[test]
+fn artifacts_that_have_expired_are_gone_and_who_needs_them_says_so() {
+    let jobs = "  make:\n    process: {}\n    run: echo made > file\n    \
+                artifacts: { paths: [file], expire: 1s }\n  \
+                use: { process: {}, needs: [make], run: cat file && false }\n";
+    let mut world = World::start(&["fra"], &deploy("fra", jobs));
+    let run = world.trigger();
+    assert_eq!(world.finished(run)["status"], "failed");
+    assert!(world.log(run, 1).contains("made\n"));
+    let count = |world: &World| {
+        let folders = ok(fs::read_dir(world.site.data().join("content/store"))).flatten();
+        let files = folders.filter(|folder| folder.file_name().len() == 2);
+        files.map(|folder| ok(fs::read_dir(folder.path())).count()).sum::<usize>()
+    };
+    // It looks when it starts, and every hour.
+    while count(&world) > 1 {
+        ok(world.site.stop_coordinator());
+        ok(world.site.start_coordinator());
+    }
+    ok(world.site.stop_agent("fra", "mgmt01"));
+    ok(fs::remove_dir_all(world.site.agent_dir("fra", "mgmt01").join("state/content")));
+    ok(world.site.start_agent("fra", "mgmt01"));
+    assert_eq!(world.garrison(&["retry", &run.to_string()]).code, 0);
+    let again = world.run_when(run, "end", |run| run["status"] == "failed");
+    let (make, used) = (&again["jobs"][0], &again["jobs"][1]);
+    assert_eq!((&make["status"], &used["status"]), (&"succeeded".into(), &"infra_error".into()));
+    let told = used["detail"].as_str().unwrap();
+    assert!(told.contains("artifacts that have expired are made again"), "{told}");
+    // A new run makes them again.
+    let new = world.trigger();
+    assert_eq!(world.finished(new)["status"], "failed");
+    assert!(world.log(new, 1).contains("made\n"));
+}

@@ -199,6 +199,7 @@ pub(crate) struct Artifacts {
     /// Where the key stands.
     pub(crate) span: Span,
     pub(crate) paths: Vec<Glob>,
+    pub(crate) expire_s: Option<u32>,
 }
 
 /// What a job leaves as texts.

@@ -262,6 +262,7 @@ impl<'p> Expansion<'p> {
             secrets: written.secrets.iter().map(|secret| secret.value.clone()).collect(),
             timeout_s: timeout_s.unwrap_or(DEFAULT_TIMEOUT_S),
             artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
+            artifacts_expire_s: written.artifacts.as_ref().and_then(|it| it.expire_s),
             lock: written.lock.as_ref().map(|lock| lock.value.clone()),
             labels: written.agents.labels(),
             retry: retry.filter(|retry| retry.max > 0).cloned(),

@@ -135,7 +135,7 @@ pub(crate) const NEED: Place =
     Place { title: "an entry of `needs`", keys: &["job", "optional", "artifacts"], planned: &[] };
 
 pub(crate) const ARTIFACTS: Place =
-    Place { title: "`artifacts`", keys: &["paths"], planned: &[("expire", NOTHING_YET)] };
+    Place { title: "`artifacts`", keys: &["paths", "expire"], planned: &[] };
 
 pub(crate) const CACHE: Place = Place { title: "`cache`", keys: &["key", "paths"], planned: &[] };
 

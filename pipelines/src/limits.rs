@@ -105,5 +105,8 @@ pub const IMAGE_BYTES: usize = 512;
 /// Most attempts of a job after its first.
 pub const RETRIES: u32 = 10;
 
+/// Longest time that artifacts expire after, in seconds: 10 years.
+pub const EXPIRE_S: u32 = 3650 * 24 * 60 * 60;
+
 /// Longest time limit of a job, in seconds: 30 days.
 pub const TIMEOUT_S: u32 = 30 * 24 * 60 * 60;

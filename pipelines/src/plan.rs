@@ -108,6 +108,9 @@ pub struct Job {
     /// Glob patterns of files that the job leaves, relative to its working directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
+    /// For how many seconds those are kept; for ever if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts_expire_s: Option<u32>,
     /// What it deploys to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
@@ -184,6 +187,7 @@ impl Job {
             secrets: Vec::new(),
             timeout_s: 60,
             artifacts: Vec::new(),
+            artifacts_expire_s: None,
             environment: None,
             outputs: Vec::new(),
             cache: None,

@@ -32,6 +32,10 @@ pub enum Error {
 pub(crate) const DURATION_HELP: &str =
     "write days, hours, minutes and seconds, such as `90s`, `30m` or `1h30m`; at most `30d`";
 
+/// What to write for how long something is kept.
+pub(crate) const KEEPING_HELP: &str =
+    "write days, hours, minutes and seconds, such as `7d` or `12h`; at most `3650d`";
+
 /// What to write for a size.
 pub(crate) const SIZE_HELP: &str =
     "write a whole number of KiB, MiB or GiB, such as `512MiB`; at least `6MiB`";
@@ -50,6 +54,15 @@ const UNITS: [(&str, u32); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1
 
 /// Seconds of a time limit such as `1h30m`.
 pub fn duration(text: &str) -> Result<u32, Error> {
+    seconds(text, limits::TIMEOUT_S)
+}
+
+/// Seconds that something is kept for, such as `7d`.
+pub(crate) fn keeping(text: &str) -> Result<u32, Error> {
+    seconds(text, limits::EXPIRE_S)
+}
+
+fn seconds(text: &str, longest: u32) -> Result<u32, Error> {
     let mut units = UNITS.iter();
     let mut seconds: u64 = 0;
     let mut rest = text;
@@ -70,7 +83,7 @@ pub fn duration(text: &str) -> Result<u32, Error> {
     match u32::try_from(seconds) {
         Ok(0) if text.is_empty() => Err(Error::Malformed),
         Ok(0) => Err(Error::TooSmall),
-        Ok(seconds) if seconds <= limits::TIMEOUT_S => Ok(seconds),
+        Ok(seconds) if seconds <= longest => Ok(seconds),
         _ => Err(Error::TooLarge),
     }
 }

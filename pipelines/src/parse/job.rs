@@ -12,6 +12,7 @@ use crate::glob::Glob;
 use crate::keys;
 use crate::limits;
 use crate::name::JobName;
+use crate::quantity;
 use crate::source::Spanned;
 use crate::yaml::{Entry, Node, Value};
 
@@ -182,7 +183,11 @@ fn artifacts(report: &mut Report<'_>, entry: &Entry) -> Option<Artifacts> {
     let paths = &report.required(&fields, "paths", "`artifacts`", ARTIFACTS_HELP)?.value;
     let items = report.list(paths, "`paths`", ARTIFACTS_HELP)?;
     let paths = items.iter().filter_map(|item| path(report, item, "a path of artifacts")).collect();
-    Some(Artifacts { span, paths })
+    let expire_s = fields.node("expire").and_then(|node| {
+        let (code, help) = (Code::InvalidDuration, quantity::KEEPING_HELP);
+        Some(report.scalar(node, "`expire`", code, help, quantity::keeping)?.value)
+    });
+    Some(Artifacts { span, paths, expire_s })
 }
 
 /// Reads a pattern of files; `what` it is called in messages.

@@ -255,6 +255,7 @@ fn environment() -> Value {
 fn artifacts() -> Value {
     mapping(&keys::ARTIFACTS, &["paths"], |key| match key {
         "paths" => about("Patterns of files.", list(scalar())),
+        "expire" => about("For how long they are kept.", duration()),
         _ => None,
     })
 }
