@@ -75,7 +75,7 @@ pub async fn run(
     let mut parts = JoinSet::new();
     // Before the host opens: it has news for the uploader of every attempt that it finds.
     parts.spawn(uploader.run(handle.clone()));
-    let (contents, links) = Contents::open(&config.state.join("content"))
+    let (contents, links) = Contents::open(&config.state.join("content"), config.content_bytes.0)
         .context("cannot open the cache of content")?;
     let (acknowledge, acknowledged) = watch::channel(None);
     let (upgrades, asked) = watch::channel(None);

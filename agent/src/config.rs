@@ -10,6 +10,7 @@ use pipelines::quantity;
 use serde::Deserialize;
 
 use crate::cache;
+use crate::content;
 use crate::spool::Quota;
 
 /// `agent.toml`.
@@ -39,6 +40,9 @@ pub struct Config {
     /// Most bytes of what jobs keep by `cache`; what was used least recently goes first.
     #[serde(default = "default_cache_bytes")]
     pub cache_bytes: Size,
+    /// Most bytes of source and artifacts that are kept; what was used least recently goes first.
+    #[serde(default = "default_content_bytes")]
+    pub content_bytes: Size,
     /// How long a program that an upgrade brought may take until the coordinator answers it; then
     /// the one before it runs again. A duration such as `2m`.
     #[serde(default = "default_upgrade_patience")]
@@ -96,6 +100,10 @@ fn default_log_quota() -> Size {
 
 fn default_cache_bytes() -> Size {
     Size(cache::BYTES)
+}
+
+fn default_content_bytes() -> Size {
+    Size(content::BYTES)
 }
 
 fn default_upgrade_patience() -> Time {
@@ -221,6 +229,7 @@ mod tests {
         assert_eq!(config.authority(), Some(("::1", 7443)));
         assert_eq!(config.capacity, 8);
         assert_eq!(config.cache_bytes, Size(10 << 30));
+        assert_eq!(config.content_bytes, Size(10 << 30));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Source, artifacts and programs: fetched from the coordinator once and kept by hash, or sent there.
 //!
 //! Both wait for the link, for as long as it takes; only the coordinator's refusal or this host's
-//! disk ends them. Nothing is ever removed from the cache yet.
+//! disk ends them. What was used least recently goes when there is too much.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,9 +17,12 @@ use proto::v1::{FetchRequest, StoreChunk, StoreHeader};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::insist::{self, Client, Link, insist};
+
+/// Most bytes of content, if nothing else is said.
+pub const BYTES: u64 = 10 << 30;
 
 /// Chunks that wait for the network, of [`proto::CONTENT_CHUNK`] bytes each.
 const CHUNKS: usize = 4;
@@ -64,6 +68,8 @@ impl fmt::Display for Named {
 #[derive(Debug, Clone)]
 pub struct Contents {
     store: Store,
+    /// Most bytes that are kept.
+    most: u64,
     link: Link,
     /// Held while content is fetched, so that it is fetched once.
     fetching: Arc<Mutex<BTreeMap<Hash, Weak<tokio::sync::Mutex<()>>>>>,
@@ -86,10 +92,10 @@ impl Links {
 }
 
 impl Contents {
-    /// The content in `root`, which is made if it is missing.
-    pub fn open(root: &Path) -> io::Result<(Contents, Links)> {
+    /// The content in `root`, which is made if it is missing; at most so many bytes of it are kept.
+    pub fn open(root: &Path, most: u64) -> io::Result<(Contents, Links)> {
         let (sender, link) = watch::channel(None);
-        let contents = Contents { store: Store::open(root)?, link, fetching: Arc::default() };
+        let contents = Contents { store: Store::open(root)?, most, link, fetching: Arc::default() };
         Ok((contents, Links(sender)))
     }
 
@@ -98,9 +104,16 @@ impl Contents {
         &self.link
     }
 
-    /// Where content is that the order of `attempt` names; fetched if it is not here.
-    pub async fn obtain(&self, attempt: AttemptId, hash: &str) -> Result<PathBuf, Error> {
-        self.obtain_for(&Named::ByOrder(attempt), hash).await
+    /// The content that the order of `attempt` names, open; fetched if it is not here.
+    pub async fn obtain(&self, attempt: AttemptId, hash: &str) -> Result<File, Error> {
+        loop {
+            let path = self.obtain_for(&Named::ByOrder(attempt), hash).await?;
+            match File::open(path) {
+                // It made room for another's.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => return Ok(file?),
+            }
+        }
     }
 
     /// Where the program of the upgrade of that number is; fetched if it is not here.
@@ -117,6 +130,16 @@ impl Contents {
             let doing = format!("fetch content {hash}");
             insist(&self.link, doing, |client| self.fetch(client, named, &hash)).await?;
             info!(%named, content = %hash, "fetched");
+        }
+        let (store, most, used) = (self.store.clone(), self.most, hash.clone());
+        let made = blocking(move || {
+            store.touch(&used)?;
+            store.make_room(most, &used)
+        });
+        match made.await {
+            Ok(0) => {}
+            Ok(count) => info!(count, "content that was used least recently has gone"),
+            Err(error) => warn!(%error, "no room can be made among the content"),
         }
         Ok(self.store.path(&hash))
     }
@@ -186,7 +209,7 @@ async fn send(
     path: &Path,
     hash: &Hash,
 ) -> Result<(), Failed> {
-    let file = std::fs::File::open(path).map_err(disk)?;
+    let file = File::open(path).map_err(disk)?;
     let (sender, chunks) = mpsc::channel(CHUNKS);
     let header = header.clone();
     let reading = tokio::task::spawn_blocking(move || read(file, header, &sender));
@@ -199,11 +222,7 @@ async fn send(
     }
 }
 
-fn read(
-    mut file: std::fs::File,
-    header: StoreHeader,
-    chunks: &mpsc::Sender<StoreChunk>,
-) -> io::Result<()> {
+fn read(mut file: File, header: StoreHeader, chunks: &mpsc::Sender<StoreChunk>) -> io::Result<()> {
     let mut header = Some(header);
     loop {
         let mut data = Vec::with_capacity(proto::CONTENT_CHUNK);

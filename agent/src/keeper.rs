@@ -1,5 +1,6 @@
 //! The keeper of one attempt: has its runner started or found, and follows it to the verdict.
 
+use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -183,8 +184,8 @@ impl Keeper {
         })
     }
 
-    /// Where the source is, and the artifacts of needed jobs.
-    async fn obtain(&self) -> Result<Vec<PathBuf>, String> {
+    /// The source, and the artifacts of needed jobs.
+    async fn obtain(&self) -> Result<Vec<File>, String> {
         let bytes = self.attempt.order().map_err(|error| error.to_string())?;
         let order = Order::from_bytes(&bytes).map_err(|error| error.to_string())?;
         let mut archives = Vec::new();
@@ -208,7 +209,7 @@ impl Keeper {
     }
 
     /// Fills the working directory with these, one over the other.
-    async fn prepare(&self, archives: Vec<PathBuf>) -> Result<(), String> {
+    async fn prepare(&self, archives: Vec<File>) -> Result<(), String> {
         let attempt = self.attempt.clone();
         let unpacking = tokio::task::spawn_blocking(move || {
             let lock = attempt.lock().map_err(|error| error.to_string())?;
@@ -218,7 +219,7 @@ impl Keeper {
                 return Ok(());
             }
             attempt.clear_work().map_err(|error| error.to_string())?;
-            archives.iter().try_for_each(|archive| unpack(archive, &attempt.work()))
+            archives.into_iter().try_for_each(|archive| unpack(archive, &attempt.work()))
         });
         unpacking.await.map_err(|error| error.to_string())?
     }
@@ -330,11 +331,8 @@ fn not_started(over: lease::Over) -> Outcome {
     Outcome::Lost { reason: format!("{over}; nothing of the job was started"), may_run: false }
 }
 
-fn unpack(archive: &Path, into: &Path) -> Result<(), String> {
-    let unpacked = std::fs::File::open(archive)
-        .map_err(bundle::Error::from)
-        .and_then(|file| bundle::unpack(BufReader::with_capacity(64 << 10, file), into));
-    match unpacked {
+fn unpack(archive: File, into: &Path) -> Result<(), String> {
+    match bundle::unpack(BufReader::with_capacity(64 << 10, archive), into) {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("source and artifacts cannot be unpacked: {error}")),
     }

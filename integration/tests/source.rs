@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use agent::config::Config;
 use agent::identity::Identity;
@@ -21,12 +21,18 @@ fn deploy(partitions: &str, jobs: &str) -> String {
 
 /// The one content that the coordinator has, which is the source of the only run.
 fn source(world: &World) -> (String, PathBuf) {
-    let folders = ok(fs::read_dir(world.site.data().join("content/store"))).flatten();
-    let files = folders.filter(|folder| folder.file_name().len() == 2);
-    let mut files = files.flat_map(|folder| ok(fs::read_dir(folder.path())).flatten());
-    let file = files.next().expect("there is content");
-    assert!(files.next().is_none());
-    (file.file_name().to_string_lossy().into_owned(), file.path())
+    let mut files = files(&world.site.data().join("content/store"));
+    let file = files.pop().expect("there is content");
+    assert!(files.is_empty());
+    (file.file_name().unwrap().to_string_lossy().into_owned(), file)
+}
+
+/// The content that is kept in a folder.
+fn files(store: &Path) -> Vec<PathBuf> {
+    let folders = ok(fs::read_dir(store)).flatten();
+    let folders = folders.filter(|folder| folder.file_name().len() == 2);
+    let files = folders.flat_map(|folder| ok(fs::read_dir(folder.path())).flatten());
+    files.map(|file| file.path()).collect()
 }
 
 #[test]
@@ -255,13 +261,9 @@ fn artifacts_that_have_expired_are_gone_and_who_needs_them_says_so() {
     let run = world.trigger();
     assert_eq!(world.finished(run)["status"], "failed");
     assert!(world.log(run, 1).contains("made\n"));
-    let count = |world: &World| {
-        let folders = ok(fs::read_dir(world.site.data().join("content/store"))).flatten();
-        let files = folders.filter(|folder| folder.file_name().len() == 2);
-        files.map(|folder| ok(fs::read_dir(folder.path())).count()).sum::<usize>()
-    };
+    let store = world.site.data().join("content/store");
     // It looks when it starts, and every hour.
-    while count(&world) > 1 {
+    while files(&store).len() > 1 {
         ok(world.site.stop_coordinator());
         ok(world.site.start_coordinator());
     }
@@ -278,4 +280,24 @@ fn artifacts_that_have_expired_are_gone_and_who_needs_them_says_so() {
     let new = world.trigger();
     assert_eq!(world.finished(new)["status"], "failed");
     assert!(world.log(new, 1).contains("made\n"));
+}
+
+#[test]
+fn an_agent_forgets_content_that_it_has_no_room_for() {
+    let jobs = "  make:\n    process: {}\n    run: cat text > made\n    artifacts: { paths: [made] }\n  \
+                use: { process: {}, needs: [make], run: cat text made }\n";
+    let mut world = World::start(&["fra"], &deploy("fra", jobs));
+    ok(world.site.stop_agent("fra", "mgmt01"));
+    let config = world.site.agent_dir("fra", "mgmt01").join("agent.toml");
+    let text = ok(fs::read_to_string(&config));
+    ok(fs::write(&config, format!("content_bytes = 1\n{text}")));
+    ok(world.site.start_agent("fra", "mgmt01"));
+    for text in ["one\n", "two\n", "one\n"] {
+        ok(world.site.commit(&[("text", text)]));
+        let run = world.trigger();
+        assert_eq!(world.finished(run)["status"], "succeeded", "{}", world.logs());
+        assert!(world.log(run, 1).ends_with(&text.repeat(2)), "{}", world.log(run, 1));
+        let kept = files(&world.site.agent_dir("fra", "mgmt01").join("state/content"));
+        assert_eq!(kept.len(), 1, "{kept:?}");
+    }
 }

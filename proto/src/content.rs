@@ -8,8 +8,12 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
+
+/// Where content is until all of it is there.
+const UNFINISHED: &str = "unfinished";
 
 /// SHA-256 of content, as 64 lower-case hex digits; safe as a file's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +114,7 @@ pub enum Error {
 impl Store {
     /// The store in `root`, which is made if it is missing; removes what a crash left unfinished.
     pub fn open(root: &Path) -> io::Result<Store> {
-        let unfinished = root.join("unfinished");
+        let unfinished = root.join(UNFINISHED);
         match fs::remove_dir_all(&unfinished) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -127,6 +131,42 @@ impl Store {
     /// Whether content of that hash is there.
     pub fn has(&self, hash: &Hash) -> bool {
         self.path(hash).is_file()
+    }
+
+    /// Notes that content is used now, for [`Store::make_room`].
+    pub fn touch(&self, hash: &Hash) -> io::Result<()> {
+        File::open(self.path(hash))?.set_modified(SystemTime::now())
+    }
+
+    /// Removes what was used least recently, but not `except`, until all of it has at most `most` bytes; how many
+    /// files that were. Who has one open can read it to its end.
+    pub fn make_room(&self, most: u64, except: &Hash) -> io::Result<usize> {
+        let mut entries = Vec::new();
+        for folder in fs::read_dir(&self.root)? {
+            let folder = folder?;
+            if folder.file_name() == UNFINISHED {
+                continue;
+            }
+            for entry in fs::read_dir(folder.path())? {
+                let entry = entry?;
+                if let Some(about) = or_gone(entry.metadata())? {
+                    entries.push((about.modified()?, about.len(), entry.path()));
+                }
+            }
+        }
+        entries.sort_unstable();
+        let mut taken: u64 = entries.iter().map(|(_, length, _)| length).sum();
+        let mut removed = 0;
+        for (_, length, path) in entries {
+            if taken <= most {
+                break;
+            }
+            if path != self.path(except) {
+                removed += usize::from(or_gone(fs::remove_file(path))?.is_some());
+                taken -= length;
+            }
+        }
+        Ok(removed)
     }
 
     /// Reads content again, and removes it if its disk no longer gives what was written; whether it
@@ -148,7 +188,7 @@ impl Store {
     pub fn begin(&self) -> io::Result<Incoming> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
-        let path = self.root.join("unfinished").join(name);
+        let path = self.root.join(UNFINISHED).join(name);
         let file = File::create(&path)?;
         Ok(Incoming { file, unfinished: Unfinished(path), hasher: Hasher::default() })
     }
@@ -215,6 +255,14 @@ impl Drop for Unfinished {
     }
 }
 
+/// None of what somebody else has removed.
+fn or_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,7 +296,7 @@ mod tests {
         let error = store.keep(incoming(&store, b"abd"), Some(&announced)).unwrap_err();
         assert!(matches!(error, Error::Differs { .. }), "{error}");
         assert!(!store.has(&announced));
-        assert_eq!(fs::read_dir(dir.path().join("unfinished")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(dir.path().join(UNFINISHED)).unwrap().count(), 0);
     }
 
     #[test]
@@ -258,6 +306,28 @@ mod tests {
         fs::write(store.path(&hash), b"abX").unwrap();
         assert!(!store.check(&hash).unwrap());
         assert!(!store.has(&hash));
+    }
+
+    #[test]
+    fn what_was_used_least_recently_makes_room() {
+        let (_dir, store) = store();
+        let [one, two, three] = [b"one", b"two", b"san"].map(|bytes| {
+            let hash = store.keep(incoming(&store, bytes), None).unwrap();
+            store.touch(&hash).unwrap();
+            hash
+        });
+        let there = || [&one, &two, &three].map(|hash| store.has(hash));
+        assert_eq!(store.make_room(9, &three).unwrap(), 0);
+        store.touch(&one).unwrap();
+        let mut open = File::open(store.path(&two)).unwrap();
+        assert_eq!(store.make_room(8, &three).unwrap(), 1);
+        assert_eq!(there(), [true, false, true]);
+        let mut text = String::new();
+        open.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "two");
+        // What must not go stays, however little there may be.
+        assert_eq!(store.make_room(0, &three).unwrap(), 1);
+        assert_eq!(there(), [false, false, true]);
     }
 
     #[test]

@@ -46,7 +46,8 @@ impl Agent {
         let (handle, inbox) = host::channel();
         let mut parts = JoinSet::new();
         parts.spawn(uploader.run(handle.clone()));
-        let (contents, links) = Contents::open(&on.root().join("../content")).unwrap();
+        let (contents, links) =
+            Contents::open(&on.root().join("../content"), ::agent::content::BYTES).unwrap();
         let (acknowledge, acknowledged) = watch::channel(acknowledged);
         let settings = Settings {
             attempts: on.root().to_owned(),
