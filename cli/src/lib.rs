@@ -88,7 +88,7 @@ enum Command {
     Lint(command::lint::Options),
     /// Shows what a pipeline would run, where, in which order, and why a job is left out, without a coordinator.
     Plan(command::plan::Options),
-    /// Prints the JSON Schema of pipelines or inventories, for editors.
+    /// Prints the JSON Schema of pipelines, of files that they include, or of inventories, for editors.
     Schema {
         /// Of what.
         #[arg(value_enum, default_value = "pipeline")]

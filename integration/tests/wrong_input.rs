@@ -322,6 +322,18 @@ fn a_token_does_what_its_role_and_partitions_allow_and_no_more() {
     assert_eq!(with(&elsewhere, &["runs", "-o", "json"]).json(), serde_json::json!([]));
     assert_eq!(with(&elsewhere, &["show", "1"]).code, 4);
 
+    // One that got to no partition is for those who may see them all, and for whoever has triggered it.
+    ok(world.site.commit(&[(".garrison/deploy.yaml", "name: deploy\non: { manual: }\nx: 1\n")]));
+    with(&editor, &trigger);
+    for (token, code) in [(&editor, 0), (&viewer, 0), (&elsewhere, 4)] {
+        let said = with(token, &["show", "2"]);
+        assert_eq!(
+            (said.code, said.out.contains("unknown key `x`")),
+            (code, code == 0),
+            "{said:?}"
+        );
+    }
+
     world.garrison(&["tokens", "revoke", "editor"]);
     let said = with(&editor, &["runs"]);
     assert!(said.code == 4 && said.err.contains("token 'editor' was revoked"), "{said:?}");

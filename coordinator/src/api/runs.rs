@@ -217,9 +217,20 @@ pub(crate) fn detail(api: &Api, actor: &Actor, id: RunId) -> Result<RunDetail, F
             return Err(missing(id));
         }
         inputs.clone_from(&plan.inputs);
+    } else if !actor.may_everywhere(Role::View) && !is_same(actor, &record.actor) {
+        // It got to no partition: who may see some only sees what he has triggered himself.
+        return Err(missing(id));
     }
     let started = Started::beside(&api.view, [&record])?;
     Ok(RunDetail { run: run(record, &started), inputs, jobs })
+}
+
+/// Whether both are the same token, whatever it may do by now.
+fn is_same(one: &Actor, other: &Actor) -> bool {
+    match (one, other) {
+        (Actor::Token { name, .. }, Actor::Token { name: other, .. }) => name == other,
+        _ => false,
+    }
 }
 
 fn run(run: run::Run, started: &Started) -> Run {
