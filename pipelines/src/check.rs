@@ -52,7 +52,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
     };
     distinct(&pipeline.partitions, "`partitions`", report);
     texts::check_choice(pipeline, report);
-    let templates = Templates::new(Tree::default());
+    let templates = Templates::new(Tree::unavailable("nothing is filled in yet"));
     let outputs = outputs::of(pipeline);
     for job in &pipeline.jobs {
         partitions(job, &names, report);

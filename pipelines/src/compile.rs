@@ -53,8 +53,7 @@ pub fn explain(sources: &Sources, trigger: &Trigger) -> Result<Explained, Diagno
         let mut report = Report::among(&read.files, &mut found);
         let inputs = input::resolve(&read.pipeline.inputs, &trigger.inputs(), on, &mut report);
         let Read { pipeline, inventories, .. } = &read;
-        let tree = tree(sources, on, &mut report)?;
-        let known = Known { trigger, inputs: &inputs, inventories, tree };
+        let known = Known { trigger, inputs: &inputs, inventories, tree: tree(sources) };
         let explained = expand(pipeline, &sources.path, known, &mut report)?;
         nothing_to_do(&explained, trigger, on, &mut report);
         Some(explained)
@@ -65,18 +64,13 @@ pub fn explain(sources: &Sources, trigger: &Trigger) -> Result<Explained, Diagno
     }
 }
 
-/// The files of the commit, empty if nothing asks for them; none if they cannot be had.
-fn tree(sources: &Sources, on: Span, report: &mut Report<'_>) -> Option<Tree> {
-    let reason = match &sources.tree {
-        None => return Some(Tree::default()),
-        Some(Ok(listing)) => return Some(Tree::parse(&listing.bytes)),
-        Some(Err(Unavailable::Failed(reason))) => reason,
-        Some(Err(_)) => "they are not at hand",
-    };
-    let message = format!("the files of the commit cannot be listed: {reason}");
-    let help = "`hash(…)` asks for them: plan it in a clone of the repository, or remove it";
-    report.error(Code::TreeUnavailable, on, message, help);
-    None
+/// The files of the commit. That they cannot be had matters where something asks for them.
+fn tree(sources: &Sources) -> Tree {
+    match &sources.tree {
+        Some(Ok(listing)) => Tree::parse(&listing.bytes),
+        Some(Err(Unavailable::Failed(reason))) => Tree::unavailable(reason),
+        Some(Err(_)) | None => Tree::unavailable("they are not at hand"),
+    }
 }
 
 /// Who asks for a run wants one; a push that concerns no job is nothing special.

@@ -196,9 +196,9 @@ impl Sources {
     }
 }
 
-/// Whether a file may hold `hash(…)`: to list a commit costs more than to look for the word.
+/// Whether a file may call `hash`: to list a commit costs more than to look for the word.
 fn asks_for_tree(file: &File) -> bool {
-    let word = b"hash(";
+    let word = b"hash";
     file.bytes.windows(word.len()).any(|window| window == word)
 }
 

@@ -161,8 +161,7 @@ fn hash(tree: &Tree, pattern: &str) -> Result<String, minijinja::Error> {
     let glob: Glob = pattern.parse().map_err(|error: glob::Error| {
         failed(format!("{} cannot be a pattern of files: {error}", quoted(pattern)))
     })?;
-    let nothing = || failed(format!("the commit has no file {}", quoted(pattern)));
-    tree.hash(&glob).ok_or_else(nothing)
+    tree.hash(&glob).map_err(failed)
 }
 
 fn print(out: &mut Output<'_>, value: &minijinja::Value) -> Result<(), minijinja::Error> {
@@ -267,7 +266,11 @@ mod tests {
             ("words", Value::Text("a b; rm".into())),
         ]);
         let scope = Scope::from([("inputs", inputs), ("labels", Value::Map(BTreeMap::new()))]);
-        let rendered = Templates::new(Tree::default()).render(text, kind, &Context::new(&scope));
+        let rendered = Templates::new(Tree::unavailable("nothing is filled in yet")).render(
+            text,
+            kind,
+            &Context::new(&scope),
+        );
         rendered.map_err(|error| error.message)
     }
 
@@ -297,7 +300,7 @@ mod tests {
 
     #[test]
     fn no_small_text_costs_much() {
-        let templates = Templates::new(Tree::default());
+        let templates = Templates::new(Tree::unavailable("nothing is filled in yet"));
         let check = |text: &str| templates.check(text, &Names::new()).unwrap_err().message;
         assert_eq!(check("{% set x = 'a' %}"), "there is no statement `set` here");
         assert_eq!(check("{%- macro x() %}"), "there is no statement `macro` here");

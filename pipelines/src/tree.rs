@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use crate::diagnostic::quoted;
 use crate::glob::Glob;
 
 /// What each file holds, as the name of git's object, by its path from the repository's root.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Tree(BTreeMap<String, String>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tree(Result<BTreeMap<String, String>, String>);
 
 impl Tree {
     /// Reads what `git ls-tree -r -z` says of a commit: `<mode> <kind> <object>\t<path>` and a NUL for each
@@ -19,18 +20,27 @@ impl Tree {
             let (about, path) = line.split_once('\t')?;
             Some((path.to_owned(), about.split_ascii_whitespace().nth(2)?.to_owned()))
         };
-        Tree(lines.filter_map(entry).collect())
+        Tree(Ok(lines.filter_map(entry).collect()))
     }
 
-    /// SHA-256 in hex over paths and contents of the files that a pattern means; none if there are none.
-    pub(crate) fn hash(&self, pattern: &Glob) -> Option<String> {
-        let mut files = self.0.iter().filter(|(path, _)| pattern.matches_file(path)).peekable();
-        files.peek()?;
+    /// Nobody can say what there is, for this reason.
+    pub(crate) fn unavailable(reason: &str) -> Tree {
+        Tree(Err(reason.to_owned()))
+    }
+
+    /// SHA-256 in hex over paths and contents of the files that a pattern means; or why there is none.
+    pub(crate) fn hash(&self, pattern: &Glob) -> Result<String, String> {
+        let cannot = |reason| format!("the files of the commit cannot be listed: {reason}");
+        let files = self.0.as_ref().map_err(cannot)?;
+        let mut files = files.iter().filter(|(path, _)| pattern.matches_file(path)).peekable();
+        if files.peek().is_none() {
+            return Err(format!("the commit has no file {}", quoted(pattern.as_str())));
+        }
         let mut hash = Sha256::new();
         for (path, object) in files {
             hash.update(format!("{object} {path}\0"));
         }
-        Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
@@ -48,7 +58,10 @@ mod tests {
         assert_eq!(of(&one, "release.yaml"), of(&other, "release.yaml"));
         assert_ne!(of(&one, "roles/"), of(&other, "roles/"));
         assert_ne!(of(&one, "roles/**"), of(&moved, "roles/**"));
-        assert_eq!(of(&one, "nowhere"), None);
-        assert_eq!(of(&tree("what\x00\t\x00"), "**"), None);
+        let none = |text: &str| Err(text.to_owned());
+        assert_eq!(of(&one, "nowhere"), none("the commit has no file `nowhere`"));
+        assert_eq!(of(&tree("what\x00\t\x00"), "**"), none("the commit has no file `**`"));
+        let words = "the files of the commit cannot be listed: no git";
+        assert_eq!(of(&Tree::unavailable("no git"), "**"), none(words));
     }
 }

@@ -1,6 +1,6 @@
 //! Runners as real processes, as the agent sees them.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod agent;
 mod endings;

@@ -143,7 +143,6 @@ codes! {
     AnsibleNoHostKey = "P112", "No key of an Ansible inventory's host is known.";
     AnsibleNoDevice = "P113", "A host of an Ansible inventory cannot be a device.";
     AnsibleRenamed = "P114", "A name of an Ansible inventory is changed.";
-    TreeUnavailable = "P115", "The files of a commit cannot be listed.";
     InvalidEnvironment = "P120", "The name or the URL of an environment cannot be used.";
     NothingToDo = "P121", "Every job is left out.";
     ResourcesWithoutContainer = "P122", "`resources` are given for a job without a container.";
