@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::schedules::schedule;
 use super::world::{World, deploy, each, grouped, key, locked, patient, rescue};
 use crate::lock::{Holder, Lock, LockKey};
+use crate::trigger::Cause;
 use crate::{job, run};
 
 const AGENTS: [&str; 3] = ["fra/mgmt01", "fra/mgmt02", "muc/mgmt01"];
@@ -136,7 +137,8 @@ fn ending(how: u8) -> Outcome {
 /// Nothing is done of a run that is only planned, whatever is asked of it.
 fn check_planned(world: &World) -> Result<(), TestCaseError> {
     for (id, run) in &world.store.runs {
-        let is_only_planned = world.store.triggers[&run.trigger].cause.is_only_planned();
+        let cause = &world.store.triggers[&run.trigger].cause;
+        let is_only_planned = matches!(cause, Cause::PullRequest { .. });
         prop_assert_eq!(is_only_planned, run.status() == "planned", "run {}", id);
         let mut jobs = world.store.jobs.values().filter(|it| it.id.run == *id);
         prop_assert!(jobs.all(|it| is_only_planned == (it.state == job::State::Planned)));
