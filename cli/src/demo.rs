@@ -71,7 +71,9 @@ fn is_as_told(detail: &RunDetail) -> bool {
     let told = [("health", "failed"), ("announce", "skipped")];
     let is = |(name, status)| {
         others.next().is_some_and(|job| {
-            job.name == name && job.status == status && job.partition.as_str() == PARTITIONS[1]
+            job.title.name.as_str() == name
+                && job.status == status
+                && job.partition.as_str() == PARTITIONS[1]
         })
     };
     told.into_iter().all(is) && others.next().is_none()

@@ -1,4 +1,5 @@
-//! Pipelines of several files: of the run's own commit, and of other repositories at a tag or commit.
+//! Pipelines of several files: of the run's own commit, and of other repositories at a tag or commit;
+//! and pipelines that start others.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -145,4 +146,56 @@ fn a_checkout_serves_for_a_look_ahead() {
     assert!(lacking.code == 2 && lacking.out.contains("--include NAME=FOLDER"), "{lacking:?}");
     let wrong = world.garrison(&["lint", &file, "--include", "shared"]);
     assert!(wrong.code == 2 && wrong.err.contains("write NAME=FOLDER"), "{wrong:?}");
+}
+
+const BELOW: &str = r#"
+on: { manual: {} }
+inputs: { os: { type: text, required: true } }
+partitions: [fra]
+lock: deploy
+jobs:
+  fetch:
+    process: {}
+    run: "echo digest=of-{{ inputs.os }} >> $GARRISON_OUTPUTS"
+    outputs: [digest]
+  install: { process: {}, needs: [fetch], run: 'echo "install $OUTPUT_FETCH_DIGEST as $GARRISON_JOB"' }
+  clean: { process: {}, needs: [install], when: always(), run: echo clean }
+"#;
+
+const ABOVE: &str = r#"
+on: { push: { branches: [main] } }
+partitions: [fra]
+lock: deploy
+jobs:
+  check: { process: {}, run: echo check }
+  base:
+    needs: [check]
+    pipeline: { file: .garrison/base.yaml, inputs: { os: 4.3.0 } }
+  report: { process: {}, needs: [base], run: 'echo "report $OUTPUT_BASE_FETCH_DIGEST"' }
+"#;
+
+#[test]
+fn a_pipeline_that_another_starts_runs_as_part_of_it() {
+    let world = World::start(&["fra"], ABOVE);
+    ok(world.site.push(&[(".garrison/base.yaml", BELOW)]));
+    let run = world.finished(1);
+    let [_, _, install, clean, report] = &logs(&world, &run)[..] else { panic!("{run:#}") };
+    assert_eq!(install, "install of-4.3.0 as install");
+    assert_eq!(clean, "clean");
+    assert_eq!(report, "report of-4.3.0");
+    let shown = world.garrison(&["show", "1"]);
+    assert!(shown.out.contains("base/install") && shown.code == 0, "{shown:?}");
+
+    // What it waits for fails: nothing of it runs.
+    ok(world.site.push(&[(".garrison/deploy.yaml", &ABOVE.replace("echo check", "exit 3"))]));
+    let run = world.finished(2);
+    let statuses = run["jobs"].as_array().unwrap().iter().map(|job| job["status"].as_str());
+    let statuses: Vec<_> = statuses.map(Option::unwrap).collect();
+    assert_eq!(statuses, ["failed", "skipped", "skipped", "skipped", "skipped"]);
+
+    let wrong = ABOVE.replace("os: 4.3.0", "so: 4.3.0");
+    ok(world.site.push(&[(".garrison/deploy.yaml", &wrong)]));
+    let run = world.finished(3);
+    let told = run["diagnostics"].as_str().unwrap_or_else(|| panic!("{run:#}"));
+    assert!(told.contains("has no input `so`") && told.contains("`os`"), "{told}");
 }

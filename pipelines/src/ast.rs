@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::glob::Glob;
+use crate::include::Include;
 use crate::input::Input;
 use crate::matrix::Matrix;
 use crate::name::{
@@ -157,6 +158,14 @@ pub(crate) enum Task {
     Process,
     Container(Container),
     Ssh(Ssh),
+    Pipeline(Call),
+}
+
+/// Another pipeline, whose jobs stand in the place of this one.
+pub(crate) struct Call {
+    pub(crate) file: Spanned<Include>,
+    /// What it is started with, by name.
+    pub(crate) inputs: Vec<(Spanned<String>, Text)>,
 }
 
 #[derive(Default)]

@@ -157,7 +157,7 @@ fn device_of<'i>(
     inventories: &'i Inventories,
 ) -> Option<&'i Device> {
     match &job.task.as_ref()?.value {
-        Task::Process | Task::Container(_) => None,
+        Task::Process | Task::Container(_) | Task::Pipeline(_) => None,
         Task::Ssh(ssh) => inventories.get(partition)?.devices.get(&ssh.device.as_ref()?.value),
     }
 }
@@ -259,7 +259,7 @@ fn need_elsewhere(
 fn task(pipeline: &Pipeline, job: &Job, inventories: &Inventories, report: &mut Report<'_>) {
     let Some(Spanned { value: task, span }) = &job.task else { return };
     match task {
-        Task::Process => {}
+        Task::Process | Task::Pipeline(_) => {}
         Task::Container(container) => match container.image {
             Image::Default if pipeline.defaults.image.is_none() => {
                 let message = format!(

@@ -1,11 +1,12 @@
 //! From sources to a plan, or to everything that is wrong with them.
 
 use crate::ast::Pipeline;
+use crate::call::{self, Calls};
 use crate::check::{self, Inventories};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Report, quoted};
 use crate::expand::{Known, expand};
 use crate::extend;
-use crate::include;
+use crate::include::{self, Pinned};
 use crate::input;
 use crate::inventory;
 use crate::left_out::LeftOut;
@@ -13,8 +14,9 @@ use crate::load::{Sources, Unavailable};
 use crate::name::PartitionName;
 use crate::parse;
 use crate::plan::Plan;
-use crate::source::{Source, Span, Spanned};
+use crate::source::{File, Source, Span, Spanned};
 use crate::suggest;
+use crate::template::Templates;
 use crate::tree::Tree;
 use crate::trigger::{self, Answer, Trigger};
 use crate::yaml;
@@ -52,9 +54,10 @@ pub fn explain(sources: &Sources, trigger: &Trigger) -> Result<Explained, Diagno
         let on = read.pipeline.on.as_ref().map_or(Span::START, |on| on.span);
         let mut report = Report::among(&read.files, &mut found);
         let inputs = input::resolve(&read.pipeline.inputs, &trigger.inputs(), on, &mut report);
-        let Read { pipeline, inventories, .. } = &read;
-        let known = Known { trigger, inputs: &inputs, inventories, tree: tree(sources) };
-        let explained = expand(pipeline, &sources.path, known, &mut report)?;
+        let Read { pipeline, inventories, calls, .. } = &read;
+        let templates = Templates::new(tree(sources));
+        let known = Known { trigger, inventories, calls, templates: &templates, only: None };
+        let explained = expand(pipeline, &sources.path, &inputs, known, &mut report)?;
         nothing_to_do(&explained, trigger, on, &mut report);
         Some(explained)
     });
@@ -79,7 +82,7 @@ fn nothing_to_do(explained: &Explained, trigger: &Trigger, on: Span, report: &mu
     let message = match explained.left_out.first() {
         Some(first) => format!(
             "there is nothing to do: every job is left out, such as {} in {}: {}",
-            quoted(&first.title()),
+            quoted(&first.title.to_string()),
             first.partition,
             first.reason
         ),
@@ -104,6 +107,7 @@ struct Read {
     files: Vec<Source>,
     pipeline: Pipeline,
     inventories: Inventories,
+    calls: Calls,
 }
 
 fn read(sources: &Sources, found: &mut Diagnostics) -> Option<Read> {
@@ -114,17 +118,30 @@ fn read(sources: &Sources, found: &mut Diagnostics) -> Option<Read> {
             return None;
         }
     };
+    let (pipeline, files) = parse(file, None, sources, found)?;
+    let inventories = inventories(&pipeline, sources, &files, found);
+    check::check(&pipeline, &inventories, &mut Report::among(&files, found));
+    let calls = call::resolve(&pipeline, &files, sources, &inventories, found);
+    Some(Read { files, pipeline, inventories, calls })
+}
+
+/// The pipeline in `file`, with what it includes, and the texts of all its files; what it includes
+/// without a repository is of its own.
+pub(crate) fn parse(
+    file: &File,
+    own: Option<&Pinned>,
+    sources: &Sources,
+    found: &mut Diagnostics,
+) -> Option<(Pipeline, Vec<Source>)> {
     let document = yaml::read(file, found)?;
-    let (root, files) = include::resolve(document, &sources.included, found)?;
+    let (root, files) = include::resolve(document, own, &sources.included, found)?;
     let root = extend::resolve(root, &mut Report::among(&files, found));
     let mut pipeline = parse::pipeline(&root, &mut Report::among(&files, found))?;
     if let (Some(choice), true) = (&pipeline.choice, pipeline.partitions.is_empty()) {
         let among = sources.among.iter().map(|name| Spanned::new(name.clone(), choice.span));
         pipeline.partitions = among.collect();
     }
-    let inventories = inventories(&pipeline, sources, &files, found);
-    check::check(&pipeline, &inventories, &mut Report::among(&files, found));
-    Some(Read { files, pipeline, inventories })
+    Some((pipeline, files))
 }
 
 fn no_pipeline(path: &str, unavailable: &Unavailable) -> Diagnostic {

@@ -1,5 +1,6 @@
 //! Jobs times partitions times variants times agents: from a pipeline that was checked to the plan.
 
+mod call;
 mod choice;
 mod fill;
 
@@ -9,6 +10,7 @@ use crate::ast::{
     Agents, Cache as WrittenCache, Container as WrittenContainer, Image, Job as Written,
     OnLost as WrittenOnLost, Pipeline, Task as WrittenTask,
 };
+use crate::call::Calls;
 use crate::check::{Inventories, reads_anything};
 use crate::compile::Explained;
 use crate::condition::Condition;
@@ -25,7 +27,8 @@ use crate::plan::{
 };
 use crate::scope;
 use crate::source::{Span, Spanned};
-use crate::tree::Tree;
+use crate::template::Templates;
+use crate::title::Title;
 use crate::trigger::Trigger;
 
 use fill::Fill;
@@ -33,13 +36,16 @@ use fill::Fill;
 /// Time limit of a job that names none, in seconds.
 const DEFAULT_TIMEOUT_S: u32 = 60 * 60;
 
-/// What a run knows beside its pipeline.
+/// What a run knows beside its pipeline and inputs.
+#[derive(Clone, Copy)]
 pub(crate) struct Known<'k> {
     pub(crate) trigger: &'k Trigger,
-    pub(crate) inputs: &'k Inputs,
     pub(crate) inventories: &'k Inventories,
-    /// The files of its commit.
-    pub(crate) tree: Tree,
+    /// The pipelines that are started.
+    pub(crate) calls: &'k Calls,
+    pub(crate) templates: &'k Templates,
+    /// The only partition that matters; all if none.
+    pub(crate) only: Option<&'k PartitionName>,
 }
 
 /// The plan: job by job in an order in which each stands behind what it needs, otherwise that of
@@ -50,27 +56,11 @@ pub(crate) struct Known<'k> {
 pub(crate) fn expand(
     pipeline: &Pipeline,
     file: &str,
+    inputs: &Inputs,
     known: Known<'_>,
     report: &mut Report<'_>,
 ) -> Option<Explained> {
-    let Known { trigger, inputs, inventories, tree } = known;
-    let fill = Fill::new(scope::of_run(pipeline, inputs, trigger), tree);
-    let unchosen = choice::unchosen(pipeline, trigger, fill.run(), inventories, report);
-    let mut expansion = Expansion {
-        unchosen,
-        pipeline,
-        inventories,
-        trigger,
-        fill,
-        places: BTreeMap::new(),
-        jobs: Vec::new(),
-        bytes: 0,
-        left_out: Vec::new(),
-    };
-    for place in Graph::new(pipeline).order() {
-        expansion.add(&pipeline.jobs[place], report)?;
-    }
-    let Expansion { jobs, left_out, .. } = expansion;
+    let Expansion { jobs, left_out, .. } = Expansion::of(pipeline, inputs, known, report)?;
     let plan = Plan {
         pipeline: pipeline.name.clone()?,
         file: file.to_owned(),
@@ -96,9 +86,8 @@ struct Expansion<'p> {
     /// Partitions in which nothing runs, and why.
     unchosen: BTreeMap<&'p PartitionName, Reason>,
     pipeline: &'p Pipeline,
-    inventories: &'p Inventories,
-    trigger: &'p Trigger,
-    fill: Fill,
+    known: Known<'p>,
+    fill: Fill<'p>,
     /// Where the instances of a job stand in a partition.
     places: BTreeMap<(&'p JobName, &'p PartitionName), Vec<u32>>,
     jobs: Vec<Job>,
@@ -108,18 +97,60 @@ struct Expansion<'p> {
 }
 
 /// A job at one place.
-struct Instance<'p> {
+struct Instance<'p, 'c> {
     written: &'p Written,
     partition: &'p PartitionName,
     matrix: &'p Combination,
     device: Option<(&'p str, &'p Device)>,
     /// The only one that it may run on.
     agent: Option<&'p AgentName>,
+    condition: Option<&'c Condition>,
     /// It has a condition, or texts to be filled in.
     reads: bool,
 }
 
+/// What an instance needs.
+#[derive(Clone)]
+struct Needs {
+    /// All places; sorted.
+    all: Vec<u32>,
+    /// Of those, the ones whose artifacts it does not get; sorted.
+    without_artifacts: Vec<u32>,
+}
+
+/// An instance that is not left out.
+struct Admitted<'p> {
+    needs: Needs,
+    when: When,
+    fill: fill::Filled<'p>,
+}
+
 impl<'p> Expansion<'p> {
+    fn of(
+        pipeline: &'p Pipeline,
+        inputs: &Inputs,
+        known: Known<'p>,
+        report: &mut Report<'_>,
+    ) -> Option<Expansion<'p>> {
+        let Known { trigger, inventories, only, .. } = known;
+        let fill = Fill::new(scope::of_run(pipeline, inputs, trigger), known.templates);
+        let unchosen = choice::unchosen(pipeline, only, trigger, fill.run(), inventories, report);
+        let mut expansion = Expansion {
+            unchosen,
+            pipeline,
+            known,
+            fill,
+            places: BTreeMap::new(),
+            jobs: Vec::new(),
+            bytes: 0,
+            left_out: Vec::new(),
+        };
+        for place in Graph::new(pipeline).order() {
+            expansion.add(&pipeline.jobs[place], report)?;
+        }
+        Some(expansion)
+    }
+
     fn add(&mut self, written: &'p Written, report: &mut Report<'_>) -> Option<()> {
         let condition = match &written.when {
             Some(text) => {
@@ -135,6 +166,9 @@ impl<'p> Expansion<'p> {
             None => std::slice::from_ref(&NO_MATRIX),
         };
         for Spanned { value: partition, .. } in self.pipeline.partitions_of(written) {
+            if self.known.only.is_some_and(|only| only != partition) {
+                continue;
+            }
             let needs = self.needs(written, partition);
             let agents = self.agents(&written.agents, partition)?;
             for matrix in variants {
@@ -143,8 +177,15 @@ impl<'p> Expansion<'p> {
                     _ => None,
                 };
                 for &agent in &agents {
-                    let instance = Instance { written, partition, matrix, device, agent, reads };
-                    self.add_one(&instance, condition.as_ref(), &needs, report)?;
+                    let condition = condition.as_ref();
+                    let instance =
+                        Instance { written, partition, matrix, device, agent, condition, reads };
+                    match written.task.as_ref().map(|task| &task.value) {
+                        Some(WrittenTask::Pipeline(call)) => {
+                            self.add_call(&instance, call, &needs, report)?;
+                        }
+                        _ => self.add_one(&instance, &needs, report)?,
+                    }
                 }
             }
         }
@@ -160,7 +201,7 @@ impl<'p> Expansion<'p> {
         match agents {
             Agents::With(_) => Some(vec![None]),
             Agents::Each(_) => {
-                Some(self.inventories.get(partition)?.agents.keys().map(Some).collect())
+                Some(self.known.inventories.get(partition)?.agents.keys().map(Some).collect())
             }
         }
     }
@@ -171,52 +212,40 @@ impl<'p> Expansion<'p> {
         partition: &PartitionName,
     ) -> Option<(&'p str, &'p Device)> {
         let name = &ssh.device.as_ref()?.value;
-        Some((name.as_str(), self.inventories.get(partition)?.devices.get(name)?))
+        Some((name.as_str(), self.known.inventories.get(partition)?.devices.get(name)?))
     }
 
-    /// The places of what a job needs in a partition, and of those without their artifacts; or the
-    /// needed job that is left out.
-    fn needs(
-        &self,
-        written: &Written,
-        partition: &PartitionName,
-    ) -> Result<(Vec<u32>, Vec<u32>), JobName> {
-        let (mut needs, mut without_artifacts) = (Vec::new(), Vec::new());
+    /// What a job needs in a partition, or the needed job that is left out.
+    fn needs(&self, written: &Written, partition: &PartitionName) -> Result<Needs, JobName> {
+        let (mut all, mut without_artifacts) = (Vec::new(), Vec::new());
         for need in &written.needs {
             match self.places.get(&(&need.job.value, partition)) {
                 Some(places) => {
-                    needs.extend(places);
+                    all.extend(places);
                     without_artifacts.extend(places.iter().filter(|_| !need.artifacts));
                 }
                 None if need.optional => {}
                 None => return Err(need.job.value.clone()),
             }
         }
-        needs.sort_unstable();
+        all.sort_unstable();
         without_artifacts.sort_unstable();
-        Ok((needs, without_artifacts))
+        Ok(Needs { all, without_artifacts })
     }
 
-    fn add_one(
-        &mut self,
-        instance: &Instance<'p>,
-        condition: Option<&Condition>,
-        needs: &Result<(Vec<u32>, Vec<u32>), JobName>,
+    /// What an instance is filled in with, or why it is left out.
+    fn admitted(
+        &self,
+        instance: &Instance<'p, '_>,
+        needs: &Result<Needs, JobName>,
         report: &mut Report<'_>,
-    ) -> Option<()> {
+    ) -> Result<Admitted<'p>, Reason> {
         let Instance { written, partition, matrix, .. } = *instance;
         if let Some(reason) = self.unchosen.get(partition) {
-            self.leave_out(instance, reason.clone());
-            return Some(());
+            return Err(reason.clone());
         }
-        let (needs, without_artifacts) = match needs {
-            Ok(needs) => needs.clone(),
-            Err(job) => {
-                self.leave_out(instance, Reason::Need { job: job.clone() });
-                return Some(());
-            }
-        };
-        let inventory = self.inventories.get(partition);
+        let needs = needs.clone().map_err(|job| Reason::Need { job })?;
+        let inventory = self.known.inventories.get(partition);
         let place = scope::Place {
             partition: partition.as_str(),
             labels: inventory.map(|inventory| &inventory.labels),
@@ -230,29 +259,45 @@ impl<'p> Expansion<'p> {
         let place = instance.reads.then_some(&place);
         let fill = self.fill.at(place, self.pipeline, &inherited, matrix, written, report);
         let mut when = When::Success;
-        if let (Some(condition), Some(text)) = (condition, &written.when) {
-            match condition.when(fill.scope(), self.trigger.changed()) {
+        if let (Some(condition), Some(text)) = (instance.condition, &written.when) {
+            match condition.when(fill.scope(), self.known.trigger.changed()) {
                 Ok(Some(holds)) => when = holds,
-                Ok(None) => {
-                    self.leave_out(instance, Reason::Condition { when: text.value.clone() });
-                    return Some(());
-                }
+                Ok(None) => return Err(Reason::Condition { when: text.value.clone() }),
                 Err(complaint) => report.complain(Code::InvalidCondition, text.span, complaint),
             }
         }
+        Ok(Admitted { needs, when, fill })
+    }
+
+    fn add_one(
+        &mut self,
+        instance: &Instance<'p, '_>,
+        needs: &Result<Needs, JobName>,
+        report: &mut Report<'_>,
+    ) -> Option<()> {
+        let Instance { written, partition, matrix, .. } = *instance;
+        let Admitted { needs, when, fill } = match self.admitted(instance, needs, report) {
+            Ok(admitted) => admitted,
+            Err(reason) => {
+                self.leave_out(instance, reason);
+                return Some(());
+            }
+        };
         let task = task(self.pipeline, instance, &fill, report)?;
         let outputs = written.outputs.iter().flat_map(|outputs| &outputs.names);
         let artifacts = written.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
         let retry = written.retry.as_ref().or(self.pipeline.defaults.retry.as_ref());
         let timeout_s = written.timeout_s.or(self.pipeline.defaults.timeout_s);
         let job = Job {
+            call: Vec::new(),
             name: written.name.value.clone(),
             partition: partition.clone(),
             matrix: matrix.clone(),
             agent: instance.agent.cloned(),
-            needs,
-            without_artifacts,
+            needs: needs.all,
+            without_artifacts: needs.without_artifacts,
             when,
+            begun_by: None,
             task,
             run: written.run.iter().map(|line| fill.command(line, report)).collect(),
             cache: written.cache.as_ref().map(|written| cache(written, &fill, report)),
@@ -275,12 +320,15 @@ impl<'p> Expansion<'p> {
         Some(())
     }
 
-    fn leave_out(&mut self, instance: &Instance<'_>, reason: Reason) {
+    fn leave_out(&mut self, instance: &Instance<'_, '_>, reason: Reason) {
         self.left_out.push(LeftOut {
-            name: instance.written.name.value.clone(),
+            title: Title {
+                call: Vec::new(),
+                name: instance.written.name.value.clone(),
+                matrix: instance.matrix.clone(),
+                agent: instance.agent.cloned(),
+            },
             partition: instance.partition.clone(),
-            matrix: instance.matrix.clone(),
-            agent: instance.agent.cloned(),
             reason,
         });
     }
@@ -288,7 +336,11 @@ impl<'p> Expansion<'p> {
     /// Counts what texts became; none if it is too much.
     fn weigh(&mut self, job: &Job, report: &mut Report<'_>) -> Option<()> {
         let env = job.env.iter().map(|(name, value)| name.len() + value.len());
-        self.bytes += env.chain(job.run.iter().map(String::len)).sum::<usize>();
+        self.bear(env.chain(job.run.iter().map(String::len)).sum(), report)
+    }
+
+    fn bear(&mut self, bytes: usize, report: &mut Report<'_>) -> Option<()> {
+        self.bytes += bytes;
         if self.bytes <= limits::PLAN_BYTES {
             return Some(());
         }
@@ -318,11 +370,13 @@ fn on_lost(written: &Written) -> Option<OnLost> {
 
 fn task(
     pipeline: &Pipeline,
-    instance: &Instance<'_>,
+    instance: &Instance<'_, '_>,
     fill: &fill::Filled<'_>,
     report: &mut Report<'_>,
 ) -> Option<Task> {
     match &instance.written.task.as_ref()?.value {
+        // Its jobs stand for it.
+        WrittenTask::Pipeline(_) => None,
         WrittenTask::Process => Some(Task::Process),
         WrittenTask::Container(container) => {
             self::container(pipeline, instance, container, fill, report).map(Task::Container)
@@ -344,7 +398,7 @@ fn task(
 
 fn container(
     pipeline: &Pipeline,
-    instance: &Instance<'_>,
+    instance: &Instance<'_, '_>,
     written: &WrittenContainer,
     fill: &fill::Filled<'_>,
     report: &mut Report<'_>,

@@ -30,6 +30,12 @@ impl<'n> Fields<'n> {
         self.entry(key).map(|entry| &entry.value)
     }
 
+    /// The entries that have none of these keys.
+    pub(crate) fn others(&self, keys: &[&str]) -> impl Iterator<Item = &'n Entry> {
+        let is_other = |entry: &&Entry| !keys.contains(&entry.key.text.as_str());
+        self.entries.iter().copied().filter(is_other)
+    }
+
     /// Whether one of these keys was meant and refused, so that its absence need not be reported.
     pub(crate) fn has_refused(&self, keys: &[&str]) -> bool {
         self.refused.iter().any(|refused| keys.contains(refused))

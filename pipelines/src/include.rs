@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::diagnostic::{Code, Diagnostics, Report, quoted};
+use crate::fields::Fields;
 use crate::glob::Glob;
 use crate::keys;
 use crate::limits;
@@ -16,7 +17,7 @@ use crate::name::RepositoryName;
 use crate::source::{File, FileIndex, Source, Span, Spanned};
 use crate::yaml::{self, Document, Entry, Node, Value};
 
-const HELP: &str = "list files of this repository, such as `.garrison/include/base.yaml`, or \
+const HELP: &str = "name files of this repository, such as `.garrison/include/base.yaml`, or \
                     `{ repository: shared, ref: v1.4.0, file: base.yaml }`";
 
 const REF_HELP: &str = "name a tag such as `v1.4.0`, or a commit by its whole hash";
@@ -73,20 +74,27 @@ fn one(report: &mut Report<'_>, node: &Node, own: Option<&Pinned>) -> Option<Spa
         return Some(Spanned::new(Include { pinned: own.cloned(), file }, node.span));
     };
     let fields = report.fields(node, node.span, &keys::INCLUDE)?;
-    let file = report
-        .required(&fields, "file", "the entry of `include`", HELP)
-        .and_then(|entry| file(report, &entry.value));
+    let include = place(report, &fields, "the entry of `include`", own)?;
+    Some(Spanned::new(include, node.span))
+}
+
+/// Where a file stands, by `file`, `repository` and `ref`.
+pub(crate) fn place(
+    report: &mut Report<'_>,
+    fields: &Fields<'_>,
+    of: &str,
+    own: Option<&Pinned>,
+) -> Option<Include> {
+    let file = report.required(fields, "file", of, HELP);
+    let file = file.and_then(|entry| self::file(report, &entry.value));
     let (repository, reference) = (fields.entry("repository"), fields.entry("ref"));
     let (lacking, other) = match (repository, reference) {
-        (None, None) => {
-            let include = Include { pinned: own.cloned(), file: file? };
-            return Some(Spanned::new(include, node.span));
-        }
+        (None, None) => return Some(Include { pinned: own.cloned(), file: file? }),
         (Some(repository), Some(reference)) => {
             let repository = report.name(&repository.value, "the repository's name");
             let reference = pinning(report, &reference.value);
             let pinned = Pinned { repository: repository?.value, reference: reference? };
-            return Some(Spanned::new(Include { pinned: Some(pinned), file: file? }, node.span));
+            return Some(Include { pinned: Some(pinned), file: file? });
         }
         (Some(repository), None) => ("ref", repository),
         (None, Some(reference)) => ("repository", reference),
@@ -96,7 +104,8 @@ fn one(report: &mut Report<'_>, node: &Node, own: Option<&Pinned>) -> Option<Spa
     None
 }
 
-fn file(report: &mut Report<'_>, node: &Node) -> Option<String> {
+/// A file's path from its repository's root.
+pub(crate) fn file(report: &mut Report<'_>, node: &Node) -> Option<String> {
     let text = report.text(node, "the file's path", HELP)?;
     let path: Result<Glob, _> = text.parse();
     let message = match path {
@@ -105,7 +114,7 @@ fn file(report: &mut Report<'_>, node: &Node) -> Option<String> {
         Ok(_) => return Some(text.to_owned()),
         Err(error) => error.to_string(),
     };
-    let message = format!("{} cannot be included: {message}", quoted(text));
+    let message = format!("{} is no file of a repository: {message}", quoted(text));
     report.error(Code::InvalidInclude, node.span, message, HELP);
     None
 }
@@ -133,17 +142,19 @@ fn pinning(report: &mut Report<'_>, node: &Node) -> Option<String> {
     None
 }
 
-/// A pipeline with what it includes, and the texts of all its files, its own first. None if one of them
+/// A pipeline with what it includes, and the texts of all its files, its own first; files that it names without a
+/// repository are of its own. None if one of them
 /// is not to be had: what it holds would be missed everywhere.
 pub(crate) fn resolve(
     document: Document,
+    own: Option<&Pinned>,
     included: &BTreeMap<Include, Found>,
     found: &mut Diagnostics,
 ) -> Option<(Node, Vec<Source>)> {
     let Document { source, root } = document;
     let mut includer =
         Includer { included, texts: vec![source], nodes: 0, bytes: 0, is_whole: true };
-    let root = includer.merged(root, None, &mut Vec::new(), found);
+    let root = includer.merged(root, own, &mut Vec::new(), found);
     includer.is_whole.then_some((root, includer.texts))
 }
 
@@ -255,7 +266,13 @@ impl<'i> Includer<'i> {
     }
 }
 
-fn not_to_be_had(include: &Include, span: Span, why: &Unavailable, report: &mut Report<'_>) {
+/// Reports that a file which is included, or started, cannot be read.
+pub(crate) fn not_to_be_had(
+    include: &Include,
+    span: Span,
+    why: &Unavailable,
+    report: &mut Report<'_>,
+) {
     let name = quoted(&include.to_string());
     let (message, help) = match (why, &include.pinned) {
         (Unavailable::NotAllowed | Unavailable::NotBound { .. }, Some(pinned)) => (

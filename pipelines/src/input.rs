@@ -125,6 +125,62 @@ pub(crate) fn resolve(
     declared.iter().filter_map(resolve).collect()
 }
 
+/// Reports what is written for inputs and does not fit those that are declared; none for a value that is not
+/// known yet.
+pub(crate) fn check_given<'g>(
+    declared: &[Input],
+    given: impl Iterator<Item = (&'g Spanned<String>, Option<&'g Spanned<String>>)>,
+    report: &mut Report<'_>,
+) {
+    for (name, value) in given {
+        let Some(input) = declared.iter().find(|it| it.name.value == name.value) else {
+            let message = format!("this pipeline has no input {}", quoted(&name.value));
+            let known = declared.iter().map(|it| it.name.value.as_str());
+            let otherwise = "declare it under `inputs` of the pipeline; its inputs are";
+            let help = match declared {
+                [] => "declare it under `inputs` of the pipeline, or remove it".to_owned(),
+                _ => suggest::advice(&name.value, known, otherwise),
+            };
+            report.error(Code::UnknownInput, name.span, message, help);
+            continue;
+        };
+        if let Some(value) = value {
+            checked(input, value, report);
+        }
+    }
+}
+
+/// The inputs of a pipeline that another one starts with `given`; none if something does not fit, which is
+/// reported where it is written.
+pub(crate) fn of_call(
+    declared: &[Input],
+    given: &BTreeMap<&str, Spanned<String>>,
+    report: &mut Report<'_>,
+) -> Option<Inputs> {
+    let value = |input: &Input| {
+        let name = input.name.value.clone();
+        let value = match given.get(name.as_str()) {
+            Some(value) => checked(input, value, report)?,
+            None => input.default.clone()?,
+        };
+        Some((name, value))
+    };
+    declared.iter().map(value).collect()
+}
+
+/// The value in its one form; reported where it is written if it has none.
+fn checked(input: &Input, value: &Spanned<String>, report: &mut Report<'_>) -> Option<String> {
+    let text = &value.value;
+    let reason = match input.kind.check(text) {
+        Ok(value) => return Some(value),
+        Err(reason) => reason,
+    };
+    let message =
+        format!("the input {} cannot be {}: {reason}", quoted(&input.name.value), quoted(text));
+    report.error(Code::InvalidInput, value.span, message, input.kind.help(text));
+    None
+}
+
 /// The environment variables by which jobs know the inputs.
 pub fn variables(inputs: &Inputs) -> impl Iterator<Item = (String, String)> {
     let variable = |name: &str| format!("{PREFIX}{}", name.to_ascii_uppercase());

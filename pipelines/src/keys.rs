@@ -82,6 +82,7 @@ pub(crate) const JOB: Place = Place {
         "container",
         "process",
         "ssh",
+        "pipeline",
         "run",
         "extends",
         "matrix",
@@ -107,7 +108,6 @@ pub(crate) const JOB: Place = Place {
         ("devices", "write one job for each device until then"),
         ("gate", "split the pipeline and start the second part by hand until then"),
         ("inventory", NOTHING_YET),
-        ("pipeline", NOTHING_YET),
         ("reboot", NOTHING_YET),
         ("render", NOTHING_YET),
         ("rollout", NOTHING_YET),
@@ -116,6 +116,9 @@ pub(crate) const JOB: Place = Place {
 
 pub(crate) const CONTAINER: Place =
     Place { title: "`container`", keys: &["image", "pull", "network"], planned: &[] };
+
+pub(crate) const CALL: Place =
+    Place { title: "`pipeline`", keys: &["repository", "ref", "file", "inputs"], planned: &[] };
 
 pub(crate) const PROCESS: Place = Place { title: "`process`", keys: &[], planned: &[] };
 
@@ -198,6 +201,7 @@ const PIPELINE_PLACES: &[&Place] = &[
     &NEED,
     &CONTAINER,
     &SSH,
+    &CALL,
     &ARTIFACTS,
     &CACHE,
     &SERVICE,

@@ -5,23 +5,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::quoted;
-use crate::matrix::Combination;
-use crate::name::{AgentName, JobName, PartitionName};
-use crate::title;
+use crate::name::{JobName, PartitionName};
+use crate::title::Title;
 
 /// A job that is not in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// The job's name in the pipeline.
-    pub name: JobName,
+    /// Which one.
+    #[serde(flatten)]
+    pub title: Title,
     /// Where it would have run.
     pub partition: PartitionName,
-    /// Which variant of the job it is, if it has a matrix.
-    #[serde(default, skip_serializing_if = "Combination::is_empty")]
-    pub matrix: Combination,
-    /// The agent that it would have run on, if it has one for each.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<AgentName>,
     /// Why it does not.
     pub reason: Reason,
 }
@@ -47,13 +41,6 @@ pub enum Reason {
         /// That job.
         job: JobName,
     },
-}
-
-impl LeftOut {
-    /// The job's name for people, with its variant and its agent.
-    pub fn title(&self) -> String {
-        title::of(self.name.as_str(), &self.matrix, self.agent.as_ref())
-    }
 }
 
 impl fmt::Display for Reason {

@@ -34,6 +34,7 @@ pub mod trigger;
 pub mod yaml;
 
 mod ast;
+mod call;
 mod check;
 mod condition;
 mod expand;

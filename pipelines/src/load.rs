@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::call;
 use crate::diagnostic::{Diagnostics, Report};
 use crate::include::{self, Include, Pinned};
 use crate::limits;
@@ -20,7 +21,7 @@ use crate::yaml::{self, Document};
 pub enum Need {
     /// The pipeline's own file, by its path in the repository.
     Pipeline(String),
-    /// A file that the pipeline, or a file that it includes, includes.
+    /// A file that the pipeline, or a file of it, includes or starts.
     Include(Include),
     /// What `git ls-tree -r -z` says of the pipeline's commit: `hash(…)` asks for its files.
     Tree,
@@ -175,11 +176,12 @@ impl Loader {
         }
     }
 
-    /// What a file includes is needed too, up to what a pipeline may include.
+    /// What a file includes or starts is needed too, up to what a pipeline may include.
     fn include(&mut self, document: &Document, own: Option<&Pinned>) {
         let mut found = Diagnostics::default();
-        for include in include::named(document, own, &mut Report::new(&document.source, &mut found))
-        {
+        let mut report = Report::new(&document.source, &mut found);
+        let includes = include::named(document, own, &mut report);
+        for include in includes.into_iter().chain(call::named(document, &mut report)) {
             if self.includes.len() <= limits::INCLUDES {
                 self.includes.insert(include);
             }

@@ -49,10 +49,12 @@ pub fn declared(outputs: &Outputs, names: &[String]) -> Outputs {
     if check_together(&outputs).is_ok() { outputs } else { Outputs::new() }
 }
 
-/// The environment variable by which a job that needs `job` knows its output `name`.
-pub fn variable(job: &JobName, name: &str) -> String {
-    let job = job.as_str().replace('-', "_");
-    format!("{PREFIX}{job}_{name}").to_ascii_uppercase()
+/// The environment variable by which a job knows the output `name` of one that it needs; `path` are the
+/// jobs that lead to that one, itself the last.
+pub fn variable<'j>(path: impl IntoIterator<Item = &'j JobName>, name: &str) -> String {
+    let path: String =
+        path.into_iter().map(|job| format!("{}_", job.as_str().replace('-', "_"))).collect();
+    format!("{PREFIX}{path}{name}").to_ascii_uppercase()
 }
 
 #[cfg(test)]
@@ -65,8 +67,8 @@ mod tests {
 
     #[test]
     fn a_variable_names_job_and_output() {
-        let job = "build-all".parse().unwrap();
-        assert_eq!(variable(&job, "image_tag"), "OUTPUT_BUILD_ALL_IMAGE_TAG");
+        let job: JobName = "build-all".parse().unwrap();
+        assert_eq!(variable([&job], "image_tag"), "OUTPUT_BUILD_ALL_IMAGE_TAG");
     }
 
     #[test]

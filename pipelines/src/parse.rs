@@ -2,6 +2,7 @@
 
 mod agents;
 mod cache;
+mod call;
 mod concurrency;
 mod failure;
 mod inputs;
@@ -26,6 +27,7 @@ use crate::source::{Span, Spanned};
 use crate::yaml::{Entry, Node, Value};
 
 pub(crate) use cache::check_key as check_cache_key;
+pub(crate) use call::call;
 pub(crate) use on::on;
 pub(crate) use partitions::{files_of, names_of as partition_names};
 pub(crate) use variables::{check_name as variable_name, variables};

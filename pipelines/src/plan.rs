@@ -11,8 +11,9 @@ use crate::name::{
     AgentName, DeviceName, GroupName, JobName, LabelName, LockName, PartitionName, PipelineName,
     ServiceName,
 };
+use crate::output;
 use crate::secret::SecretName;
-use crate::title;
+use crate::title::Title;
 
 /// What a run will do. Serialised as JSON it is the same, byte for byte, for the same input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +75,11 @@ pub enum Mode {
 /// A node of the graph: what to do, in one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// The job's name in the pipeline; with `partition`, `matrix` and `agent` unique in the plan.
+    /// The jobs that start its pipeline, the first one first, if it is not the run's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub call: Vec<JobName>,
+    /// The job's name in its pipeline; with `call`, `partition`, `matrix` and `agent` unique in the
+    /// plan.
     pub name: JobName,
     /// Where it runs.
     pub partition: PartitionName,
@@ -93,6 +98,10 @@ pub struct Job {
     /// After which results of those it runs.
     #[serde(default, skip_serializing_if = "When::is_success")]
     pub when: When,
+    /// One of the jobs with which its pipeline begins, and behind which it stands: if that one is left
+    /// out then so is this, whatever [`Job::when`] says. None where that says enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_by: Option<u32>,
     /// By what means it runs.
     pub task: Task,
     /// Shell lines; the first one that fails ends the job.
@@ -174,6 +183,7 @@ impl Job {
     /// A job that does this in a partition within a minute, and nothing beside.
     pub fn new(name: JobName, partition: PartitionName, task: Task, run: Vec<String>) -> Job {
         Job {
+            call: Vec::new(),
             name,
             partition,
             matrix: Combination::new(),
@@ -181,6 +191,7 @@ impl Job {
             needs: Vec::new(),
             without_artifacts: Vec::new(),
             when: When::Success,
+            begun_by: None,
             task,
             run,
             env: BTreeMap::new(),
@@ -198,9 +209,21 @@ impl Job {
         }
     }
 
+    /// The environment variable by which its script knows an output of a job that it needs. Within a
+    /// pipeline that another one starts they are called as if nobody had started it.
+    pub fn variable_of(&self, needed: &Job, output: &str) -> String {
+        let call = needed.call.strip_prefix(self.call.as_slice()).unwrap_or(&needed.call);
+        output::variable(call.iter().chain([&needed.name]), output)
+    }
+
     /// Its name for people: `build (os=4.3.0)`, `check on mgmt01`.
-    pub fn title(&self) -> String {
-        title::of(self.name.as_str(), &self.matrix, self.agent.as_ref())
+    pub fn title(&self) -> Title {
+        Title {
+            call: self.call.clone(),
+            name: self.name.clone(),
+            matrix: self.matrix.clone(),
+            agent: self.agent.clone(),
+        }
     }
 }
 
@@ -426,10 +449,13 @@ mod tests {
     fn a_job_of_no_certain_agent_is_written_as_it_was_before_there_could_be_one() {
         let old = r#"{"name":"a","partition":"fra","task":{"kind":"process"},"run":["a"],"timeout_s":60}"#;
         let job: Job = serde_json::from_str(old).unwrap();
-        assert_eq!((job.agent.as_ref(), job.title().as_str()), (None, "a"));
+        assert_eq!((job.agent.as_ref(), job.title().to_string()), (None, "a".to_owned()));
         assert_eq!(serde_json::to_string(&job).unwrap(), old);
         let job = Job { agent: Some("mgmt01".parse().unwrap()), ..job };
         let again: Job = serde_json::from_slice(&serde_json::to_vec(&job).unwrap()).unwrap();
-        assert_eq!((again.title().as_str(), &again), ("a on mgmt01", &job));
+        assert_eq!((again.title().to_string().as_str(), &again), ("a on mgmt01", &job));
+        let job = Job { call: vec!["base".parse().unwrap()], ..job };
+        let again: Job = serde_json::from_slice(&serde_json::to_vec(&job).unwrap()).unwrap();
+        assert_eq!((again.title().to_string().as_str(), &again), ("base/a on mgmt01", &job));
     }
 }

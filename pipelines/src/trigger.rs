@@ -157,8 +157,8 @@ pub enum Answer {
 /// than to look for the words.
 pub fn asks_for_changes(text: &[u8]) -> bool {
     let holds = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
-    // What it includes may want to know as well.
-    holds(b"paths") || holds(b"changed") || holds(b"include")
+    // What it includes or starts may want to know as well.
+    holds(b"paths") || holds(b"changed") || holds(b"include") || holds(b"pipeline:")
 }
 
 /// Whether the pipeline in `file` starts on `trigger`. Mistakes elsewhere in the file do not

@@ -54,7 +54,7 @@ fn attempts(client: &Client, of: &str) -> Result<Vec<(AttemptId, String)>, Failu
     Ok(jobs
         .filter_map(|job| {
             let attempt = job.attempts.last()?;
-            Some((attempt.id, format!("{} in {}", job.title(), job.partition)))
+            Some((attempt.id, format!("{} in {}", job.title, job.partition)))
         })
         .collect())
 }

@@ -129,7 +129,12 @@ fn text(report: &Report<'_>, happened: &Trigger) -> String {
     if !left_out.is_empty() {
         text.push_str("\nleft out:\n");
         let rows = left_out.iter().map(|it| {
-            vec![String::new(), it.partition.to_string(), it.title(), it.reason.to_string()]
+            vec![
+                String::new(),
+                it.partition.to_string(),
+                it.title.to_string(),
+                it.reason.to_string(),
+            ]
         });
         text.push_str(&output::table(&["", "PARTITION", "JOB", "BECAUSE"], rows));
     }
@@ -149,5 +154,5 @@ fn row(index: usize, job: &Job) -> Vec<String> {
         (false, When::Failure) => format!("a failure of {}", needs.join(", ")),
         (false, When::Always) => format!("the end of {}", needs.join(", ")),
     };
-    vec![index.to_string(), job.partition.to_string(), job.title(), how, after]
+    vec![index.to_string(), job.partition.to_string(), job.title().to_string(), how, after]
 }

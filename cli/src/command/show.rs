@@ -63,15 +63,14 @@ pub fn text(detail: &RunDetail) -> String {
     }
     let details = detail.jobs.iter().filter(|job| job.detail.is_some());
     for job in details {
-        let _ =
-            write!(text, "\n{} {}: {}", job.id, job.title(), job.detail.as_deref().unwrap_or(""));
+        let _ = write!(text, "\n{} {}: {}", job.id, job.title, job.detail.as_deref().unwrap_or(""));
     }
     if detail.jobs.iter().any(|job| job.detail.is_some()) {
         text.push('\n');
     }
     for job in &detail.jobs {
         for (name, value) in &job.outputs {
-            let _ = write!(text, "\n{} {} output {name}: {value}", job.id, job.name);
+            let _ = write!(text, "\n{} {} output {name}: {value}", job.id, job.title.name);
         }
     }
     if detail.jobs.iter().any(|job| !job.outputs.is_empty()) {
@@ -85,7 +84,7 @@ fn row(job: &Job) -> Vec<String> {
     let took = |attempt: &Attempt| Some(output::lasting(attempt.started_us?, attempt.finished_us?));
     vec![
         job.id.to_string(),
-        job.title(),
+        job.title.to_string(),
         job.partition.to_string(),
         attempt.filter(|_| job.status == "active").map_or(&job.status, |it| &it.status).clone(),
         attempt.map(|it| it.agent.to_string()).unwrap_or_default(),
@@ -122,7 +121,7 @@ pub fn print_news(last: Option<&RunDetail>, now: &RunDetail) -> io::Result<()> {
             continue;
         }
         let detail = job.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        writeln!(out, "  {:<10} {:<20} {status}{detail}", job.partition, job.title())?;
+        writeln!(out, "  {:<10} {:<20} {status}{detail}", job.partition, job.title.to_string())?;
     }
     out.flush()
 }

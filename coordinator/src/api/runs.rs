@@ -277,7 +277,7 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
         job::State::Finished { outcome } => Some(outcome.to_string()),
         job::State::Skipped { need } => {
             let name = plan.jobs.get(*need as usize).map(plan::Job::title);
-            Some(format!("{} did not succeed", name.unwrap_or_default()))
+            Some(format!("{} did not succeed", name.map_or_else(String::new, |it| it.to_string())))
         }
         job::State::Unneeded => Some("nothing that it needs failed".to_owned()),
         job::State::Cancelled { by } => Some(format!("cancelled by {by} before it started")),
@@ -289,9 +289,7 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
     };
     Ok(Job {
         id: job.id,
-        name: spec.name.to_string(),
-        matrix: spec.matrix.clone(),
-        agent: spec.agent.clone(),
+        title: spec.title(),
         environment: spec.environment.clone(),
         partition: spec.partition.clone(),
         kind: kind.to_owned(),

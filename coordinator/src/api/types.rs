@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use coordinator_core::lock::Holder;
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
-use pipelines::matrix::Combination;
 use pipelines::name::{
     AgentName, GroupName, LabelName, LockName, PartitionName, PipelineName, RepositoryName,
     TokenName,
@@ -16,7 +15,7 @@ use pipelines::outcome::Outcome;
 use pipelines::output::Outputs;
 use pipelines::plan::Environment;
 use pipelines::secret::{SecretName, Value};
-use pipelines::title;
+use pipelines::title::Title;
 use serde::{Deserialize, Serialize};
 
 pub use coordinator_core::secret::{Scope, SecretKey};
@@ -150,14 +149,9 @@ pub struct RunDetail {
 pub struct Job {
     /// Its id, such as `17.3`.
     pub id: JobId,
-    /// Its name in the pipeline.
-    pub name: String,
-    /// Which variant of the job it is, if it has a matrix.
-    #[serde(default, skip_serializing_if = "Combination::is_empty")]
-    pub matrix: Combination,
-    /// The only agent that it may run on; none for any of the partition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<AgentName>,
+    /// Which one it is in its partition.
+    #[serde(flatten)]
+    pub title: Title,
     /// What it deploys to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
@@ -177,13 +171,6 @@ pub struct Job {
     pub outputs: Outputs,
     /// Its attempts, the oldest first.
     pub attempts: Vec<Attempt>,
-}
-
-impl Job {
-    /// Its name for people, with its variant and its agent.
-    pub fn title(&self) -> String {
-        title::of(&self.name, &self.matrix, self.agent.as_ref())
-    }
 }
 
 /// An attempt of a job.

@@ -158,9 +158,7 @@ impl Deriver {
         let spec = origin.spec(job.id)?;
         Ok(Job {
             job: job.id,
-            name: spec.name.clone(),
-            matrix: spec.matrix.clone(),
-            agent: spec.agent.clone(),
+            title: spec.title(),
             partition: spec.partition.clone(),
             status: job.state.kind(),
             detail: match &job.state {

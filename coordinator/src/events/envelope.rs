@@ -7,10 +7,10 @@ use coordinator_core::event::Wall;
 use coordinator_core::lock::{self, Holder};
 use jiff::Timestamp;
 use pipelines::id::{AttemptId, JobId, RunId};
-use pipelines::matrix::Combination;
 use pipelines::name::{
     AgentName, GroupName, JobName, LockName, PartitionName, PipelineName, RepositoryName,
 };
+use pipelines::title::Title;
 use serde::Serialize;
 
 /// The envelope.
@@ -116,13 +116,8 @@ pub(super) struct Belongs {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Job {
     pub(super) job: JobId,
-    pub(super) name: JobName,
-    /// Which variant of the job it is, if it has a matrix.
-    #[serde(skip_serializing_if = "Combination::is_empty")]
-    pub(super) matrix: Combination,
-    /// The only agent that it may run on; none for any of the partition.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) agent: Option<AgentName>,
+    #[serde(flatten)]
+    pub(super) title: Title,
     pub(super) partition: PartitionName,
     /// As in the HTTP API.
     pub(super) status: &'static str,

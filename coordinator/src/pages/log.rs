@@ -149,7 +149,7 @@ fn head(api: &Api, visitor: &Visitor, id: AttemptId) -> Result<Head, Failure> {
         run: run.id,
         pipeline: run.pipeline.to_string(),
         partition: job.partition.to_string(),
-        job: job.title(),
+        job: job.title.to_string(),
         agent: attempt.agent.to_string(),
         detail: outcome.and_then(|outcome| words::beyond(&status, &outcome)),
         status,

@@ -171,7 +171,8 @@ impl Body {
 /// The jobs in the plan's order, partitions in the order of their first jobs.
 fn partitions(jobs: Vec<types::Job>, chosen: Option<&PartitionName>) -> Vec<Partition> {
     let shows_jobs = chosen.is_some() || jobs.len() <= JOBS;
-    let names: BTreeMap<JobId, String> = jobs.iter().map(|job| (job.id, job.title())).collect();
+    let names: BTreeMap<JobId, String> =
+        jobs.iter().map(|job| (job.id, job.title.to_string())).collect();
     let mut places = BTreeMap::new();
     let mut groups: Vec<(PartitionName, Vec<types::Job>)> = Vec::new();
     for job in jobs {
@@ -222,7 +223,7 @@ fn job(names: &BTreeMap<JobId, String>, job: types::Job) -> Job {
     let latest = job.attempts.last();
     let took = latest.and_then(|it| Some(Took::between(it.started_us?, it.finished_us)));
     Job {
-        name: job.title(),
+        name: job.title.to_string(),
         kind: job.kind,
         needs: needs.join(", "),
         status,

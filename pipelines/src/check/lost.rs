@@ -36,6 +36,6 @@ pub(super) fn check(job: &Job, report: &mut Report<'_>) {
             let help = "see that another attempt does no harm then, or write `on_lost: wait`";
             report.warning(Code::LostOnHostNetwork, on_lost.span, message, help);
         }
-        Some(Task::Container(_) | Task::Process) | None => {}
+        Some(Task::Container(_) | Task::Process | Task::Pipeline(_)) | None => {}
     }
 }

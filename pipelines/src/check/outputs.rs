@@ -26,7 +26,7 @@ pub(super) fn check(outputs: &Outputs<'_>, job: &Job, report: &mut Report<'_>) {
     for need in &job.needs {
         let Some(needed) = outputs.get(&need.job.value).copied() else { continue };
         for Spanned { value: name, .. } in needed.outputs.iter().flat_map(|it| &it.names) {
-            let variable = output::variable(&needed.name.value, name);
+            let variable = output::variable([&needed.name.value], name);
             let other = *variables.entry(variable.clone()).or_insert(needed);
             if other.name.value != needed.name.value {
                 let message = format!(

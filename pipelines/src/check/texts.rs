@@ -77,9 +77,14 @@ fn others<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p 
             Image::Default => pipeline.defaults.image.as_ref(),
             Image::Unusable => None,
         },
-        Some(Task::Process | Task::Ssh(_)) | None => None,
+        Some(Task::Process | Task::Ssh(_) | Task::Pipeline(_)) | None => None,
     };
     let environment = job.environment.iter().flat_map(|it| [Some(&it.name), it.url.as_ref()]);
     let cache = job.cache.iter().map(|cache| &cache.key);
-    job.run.iter().chain(image).chain(environment.flatten()).chain(cache)
+    let given = match job.task.as_ref().map(|task| &task.value) {
+        Some(Task::Pipeline(call)) => call.inputs.as_slice(),
+        Some(Task::Process | Task::Container(_) | Task::Ssh(_)) | None => &[],
+    };
+    let given = given.iter().map(|(_, text)| text);
+    job.run.iter().chain(image).chain(environment.flatten()).chain(cache).chain(given)
 }

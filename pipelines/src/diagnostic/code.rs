@@ -81,7 +81,7 @@ codes! {
     InvalidInput = "P048", "An input is declared wrongly, or its value cannot be used.";
     LockInLock = "P049", "A job has a lock, and its pipeline has one too.";
 
-    NotOneTask = "P050", "A job has none or several of `container`, `ssh` and `process`.";
+    NotOneTask = "P050", "A job has none or several of `container`, `ssh`, `process` and `pipeline`.";
     UnknownJob = "P051", "`needs` names a job that does not exist.";
     NeedsItself = "P052", "A job needs itself.";
     Cycle = "P053", "Jobs need each other in a circle.";
@@ -138,6 +138,8 @@ codes! {
     IncludeUnavailable = "P105", "An included file is not to be had.";
     IncludeCycle = "P106", "Files include each other in a circle.";
     TooManyIncludes = "P107", "A pipeline includes too much.";
+    InvalidCall = "P108", "A job starts a pipeline that it cannot start, or has more keys than that.";
+    CallCycle = "P109", "Pipelines start each other in a circle.";
     AnsibleUnreadable = "P110", "An Ansible inventory cannot be read.";
     AnsibleLeftOut = "P111", "Something of an Ansible inventory is left out.";
     AnsibleNoHostKey = "P112", "No key of an Ansible inventory's host is known.";

@@ -34,6 +34,14 @@ impl<'a> Report<'a> {
         Self { source: &sources[0], sources, found }
     }
 
+    /// The same about another pipeline, of these files.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub(crate) fn of<'b>(&'b mut self, sources: &'b [Source]) -> Report<'b> {
+        Report::among(sources, self.found)
+    }
+
     /// The file, or the pipeline's own.
     pub(crate) fn source(&self) -> &'a Source {
         self.source

@@ -14,9 +14,10 @@ use crate::scope::{self, Scope};
 use crate::source::Spanned;
 use crate::trigger::Trigger;
 
-/// The partitions in which nothing runs, and why.
+/// The partitions, or `only` this one of them, in which nothing runs, and why.
 pub(super) fn unchosen<'p>(
     pipeline: &'p Pipeline,
+    only: Option<&PartitionName>,
     trigger: &Trigger,
     run: &Scope,
     inventories: &Inventories,
@@ -30,6 +31,9 @@ pub(super) fn unchosen<'p>(
         .and_then(|text| Some((Condition::parse(&text.value, &names).ok()?, text.span)));
     let mut unchosen = BTreeMap::new();
     for Spanned { value: partition, .. } in &pipeline.partitions {
+        if only.is_some_and(|only| only != partition) {
+            continue;
+        }
         if let Some((condition, span)) = &select {
             let mut scope = run.clone();
             let labels = inventories.get(partition).map(|inventory| &inventory.labels);

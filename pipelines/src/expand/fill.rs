@@ -13,11 +13,10 @@ use crate::parse;
 use crate::plan::Environment;
 use crate::scope::{Place, Scope, Value};
 use crate::template::{Context, Kind, Templates, is_template};
-use crate::tree::Tree;
 
 /// Fills in the texts of a run.
-pub(super) struct Fill {
-    templates: Templates,
+pub(super) struct Fill<'t> {
+    templates: &'t Templates,
     run: Scope,
 }
 
@@ -29,9 +28,9 @@ pub(super) struct Filled<'f> {
     env: BTreeMap<String, String>,
 }
 
-impl Fill {
-    pub(super) fn new(run: Scope, tree: Tree) -> Fill {
-        Fill { templates: Templates::new(tree), run }
+impl<'t> Fill<'t> {
+    pub(super) fn new(run: Scope, templates: &'t Templates) -> Fill<'t> {
+        Fill { templates, run }
     }
 
     /// What everything in the run reads.
@@ -50,13 +49,13 @@ impl Fill {
         matrix: &Combination,
         job: &Job,
         report: &mut Report<'_>,
-    ) -> Filled<'_> {
+    ) -> Filled<'t> {
         let mut scope = Scope::new();
         if let Some(place) = place {
             scope = self.run.clone();
             place.extend(&mut scope);
         }
-        let (templates, context) = (&self.templates, Context::new(&scope));
+        let (templates, context) = (self.templates, Context::new(&scope));
         let mut filled = Filled { templates, scope, context, env: BTreeMap::new() };
         filled.take(&pipeline.variables, report);
         for variables in inherited {
@@ -147,7 +146,8 @@ impl Filled<'_> {
         key
     }
 
-    fn plain<'t>(&self, text: &'t Text, report: &mut Report<'_>) -> Cow<'t, str> {
+    /// A text of no certain kind.
+    pub(super) fn plain<'t>(&self, text: &'t Text, report: &mut Report<'_>) -> Cow<'t, str> {
         self.fill(text, Kind::Plain, report)
     }
 

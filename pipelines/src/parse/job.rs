@@ -1,5 +1,6 @@
 //! `jobs`: what each job does, and around it.
 
+use super::call;
 use super::matrix::matrix;
 use super::resources::resources;
 use super::{
@@ -54,7 +55,11 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
     let of = format!("the job {}", quoted(&key.text));
     let fields = report.fields(value, key.span, &keys::JOB)?;
     let task = task::task(report, &fields, &of);
-    let script = if fields.has_refused(task::WITHOUT_SCRIPT) {
+    let is_call = fields.entry("pipeline").is_some();
+    if is_call {
+        call::alone(report, &fields, &of);
+    }
+    let script = if is_call || fields.has_refused(task::WITHOUT_SCRIPT) {
         None
     } else {
         report.required(&fields, "run", &of, RUN_HELP)

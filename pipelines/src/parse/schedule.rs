@@ -48,7 +48,8 @@ fn schedule(report: &mut Report<'_>, node: &Node) -> Option<Written> {
         Some(node) => zone::read(report, node),
         None => Some(schedule::UTC.to_owned()),
     };
-    let written = fields.node("inputs").map(|node| inputs(report, node)).unwrap_or_default();
+    let written = fields.node("inputs").map(|node| inputs(report, node, "`inputs` of a schedule"));
+    let written = written.unwrap_or_default();
     let missed = fields.node("missed").map(|node| report.choice(node, "`missed`", MISSED));
     let entry = report.required(&fields, "cron", "the schedule", CRON_HELP)?;
     let cron = cron(report, &entry.value)?;
@@ -74,9 +75,13 @@ fn cron(report: &mut Report<'_>, node: &Node) -> Option<String> {
     Some(text)
 }
 
-/// What its runs are started with, as it is written.
-fn inputs(report: &mut Report<'_>, node: &Node) -> Vec<(Spanned<String>, Spanned<String>)> {
-    let entries = report.entries(node, "`inputs` of a schedule", INPUTS_HELP).unwrap_or_default();
+/// What a pipeline is started with, as it is written.
+pub(super) fn inputs(
+    report: &mut Report<'_>,
+    node: &Node,
+    what: &str,
+) -> Vec<(Spanned<String>, Spanned<String>)> {
+    let entries = report.entries(node, what, INPUTS_HELP).unwrap_or_default();
     let mut inputs = Vec::new();
     for Entry { key, value } in entries {
         let what = format!("the input {}", quoted(&key.text));

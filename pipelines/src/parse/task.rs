@@ -1,5 +1,6 @@
-//! By what means a job runs: `container`, `ssh` or `process`.
+//! By what means a job runs: `container`, `ssh`, `process`, or as another `pipeline`.
 
+use super::call::call;
 use crate::ast::{Container, Image, Ssh, Task, Text};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::fields::Fields;
@@ -11,12 +12,13 @@ use crate::template;
 use crate::user;
 use crate::yaml::{Entry, Node, Value};
 
-const TASK_HELP: &str = "write one of `container: {}`, `ssh: { device: leaf01 }`, `process: {}`";
+const TASK_HELP: &str = "write one of `container: {}`, `ssh: { device: leaf01 }`, `process: {}`, \
+                         `pipeline: .garrison/other.yaml`";
 
 /// Planned kinds of jobs that run no script.
-pub(super) const WITHOUT_SCRIPT: &[&str] = &["gate", "pipeline", "render"];
+pub(super) const WITHOUT_SCRIPT: &[&str] = &["gate", "render"];
 
-const WITH_SCRIPT: &[&str] = &["container", "ssh", "process"];
+const WITH_SCRIPT: &[&str] = &["container", "ssh", "process", "pipeline"];
 
 pub(crate) const PULL: &[(&str, Pull)] =
     &[("if-missing", Pull::IfMissing), ("always", Pull::Always), ("never", Pull::Never)];
@@ -33,12 +35,15 @@ pub(super) fn task(
     let container = fields.entry("container").map(|entry| (entry, container(report, entry)));
     let ssh = fields.entry("ssh").map(|entry| (entry, ssh(report, entry)));
     let process = fields.entry("process").map(|entry| (entry, process(report, entry)));
-    let mut tasks: Vec<_> = [container, ssh, process].into_iter().flatten().collect();
+    let pipeline = fields.entry("pipeline");
+    let pipeline = pipeline.map(|entry| (entry, call(report, entry).map(Task::Pipeline)));
+    let mut tasks: Vec<_> = [container, ssh, process, pipeline].into_iter().flatten().collect();
     tasks.sort_by_key(|(entry, _)| entry.key.span);
     match tasks.as_mut_slice() {
         [] if fields.has_refused(WITH_SCRIPT) || fields.has_refused(WITHOUT_SCRIPT) => None,
         [] => {
-            let message = format!("{of} does nothing: it has no `container`, `ssh` or `process`");
+            let message =
+                format!("{of} does nothing: it has no `container`, `ssh`, `process` or `pipeline`");
             report.error(Code::NotOneTask, fields.owner, message, TASK_HELP);
             None
         }

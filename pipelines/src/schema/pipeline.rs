@@ -150,6 +150,7 @@ fn job() -> Value {
                 about("Runs it on the management server.", or_nothing(nothing(&keys::PROCESS)))?
             }
             "ssh" => about("Runs it on a device.", ssh())?,
+            "pipeline" => about("Another pipeline.", any_of(&[text(), call()]))?,
             "run" => about("Shell commands.", any_text())?,
             "extends" => about("Templates.", any_text())?,
             "matrix" => about("Its variants.", matrix())?,
@@ -194,6 +195,18 @@ fn ssh() -> Value {
         Some(match key {
             "device" => about("Of the partition's inventory.", name())?,
             "user" => about("Instead of the inventory's.", text())?,
+            _ => return None,
+        })
+    })
+}
+
+fn call() -> Value {
+    mapping(&keys::CALL, &["file"], |key| {
+        Some(match key {
+            "repository" => about("Where it is, when not here.", name())?,
+            "ref" => about("A tag or a commit there.", scalar())?,
+            "file" => about("Its path in the repository.", text())?,
+            "inputs" => about("What it is started with.", by_name(scalar()))?,
             _ => return None,
         })
     })

@@ -55,10 +55,14 @@ fn included(include: &Include) -> Found {
             _ => return Err(Unavailable::NotAllowed),
         },
     };
-    // The handbook's examples include another example.
-    let example = || blocks(&page("pipelines.md"), "included").pop().map(String::into_bytes);
+    // The handbook's examples include and start other examples.
+    let example = |word, start: &str| {
+        let blocks = blocks(&page("pipelines.md"), word);
+        blocks.into_iter().find(|block| block.starts_with(start)).map(String::into_bytes)
+    };
     let bytes = match include.file.as_str() {
-        ".garrison/include/playbook.yaml" => example(),
+        ".garrison/include/playbook.yaml" => example("included", ""),
+        ".garrison/base.yaml" => example("pipeline", "# .garrison/base.yaml"),
         file => fs::read(folder.join(file)).ok(),
     };
     let bytes = bytes.ok_or(Unavailable::NotFound)?;

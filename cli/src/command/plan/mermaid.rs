@@ -16,7 +16,11 @@ pub(super) fn chart(plan: &Plan) -> String {
     for (number, (partition, jobs)) in partitions.iter().enumerate() {
         let _ = writeln!(chart, "  subgraph p{number}[\"{partition}\"]");
         for &index in jobs {
-            let _ = writeln!(chart, "    j{index}[\"{}\"]", escaped(&plan.jobs[index].title()));
+            let _ = writeln!(
+                chart,
+                "    j{index}[\"{}\"]",
+                escaped(&plan.jobs[index].title().to_string())
+            );
         }
         chart.push_str("  end\n");
     }

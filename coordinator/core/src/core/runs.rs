@@ -104,8 +104,10 @@ impl Core {
             return;
         }
         let spec = &active.plan.jobs[id.index as usize];
+        let begun_by = spec.begun_by.map(|first| &active.jobs[first as usize].state);
         let needs = spec.needs.iter().map(|need| (*need, &active.jobs[*need as usize].state));
         let Some(state) = after(spec.when, needs) else { return };
+        let state = left_out(begun_by).unwrap_or(state);
         if state == job::State::Queued {
             self.dirty.insert(spec.partition.clone());
         }
@@ -236,6 +238,13 @@ impl Core {
             Refusal::Conflict(format!("run {id} has ended already"))
         }
     }
+}
+
+/// What becomes of a job whose pipeline another one starts and did not: nothing.
+fn left_out(begun_by: Option<&job::State>) -> Option<job::State> {
+    begun_by
+        .filter(|state| matches!(state, job::State::Skipped { .. } | job::State::Unneeded))
+        .cloned()
 }
 
 /// What becomes of a job that waits for others; none while it still waits.

@@ -7,7 +7,6 @@ use pipelines::id::JobId;
 use pipelines::input;
 use pipelines::name::PartitionName;
 use pipelines::order::Order;
-use pipelines::output;
 
 use crate::agent::{Agent, AgentKey, SessionId};
 use crate::attempt::{self, Attempt};
@@ -114,10 +113,11 @@ fn order(state: &State, attempt: &Attempt) -> Option<Order> {
     let mut job = state.spec(attempt.id.job)?.clone();
     job.env.extend(input::variables(&active.plan.inputs));
     for need in &job.needs {
-        let (name, needed) = (&active.plan.jobs[*need as usize].name, &active.jobs[*need as usize]);
-        let variable =
-            |(output, value): (&String, &String)| (output::variable(name, output), value.clone());
-        job.env.extend(needed.outputs.iter().map(variable));
+        let (needed, outputs) =
+            (&active.plan.jobs[*need as usize], &active.jobs[*need as usize].outputs);
+        for (output, value) in outputs {
+            job.env.insert(job.variable_of(needed, output), value.clone());
+        }
     }
     let artifacts = job
         .needs

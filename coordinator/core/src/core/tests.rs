@@ -1,5 +1,6 @@
 //! Stories of the core, told in the words of its users, and random events against invariants.
 
+mod calls;
 mod each;
 mod groups;
 mod outputs;

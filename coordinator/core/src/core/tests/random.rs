@@ -9,7 +9,7 @@ use pipelines::schedule::{Missed, Schedule};
 use proptest::prelude::*;
 
 use super::schedules::schedule;
-use super::world::{World, deploy, each, grouped, key, locked, patient, rescue};
+use super::world::{World, called, deploy, each, grouped, key, locked, patient, rescue};
 use crate::lock::{Holder, Lock, LockKey};
 use crate::trigger::Cause;
 use crate::{job, run};
@@ -66,7 +66,7 @@ fn perform(world: &mut World, act: &Act) {
     match *act {
         Act::Trigger(key) => {
             let partitions: &[&str] = if key % 2 == 0 { &["fra"] } else { &["fra", "muc"] };
-            let plan = match key % 10 {
+            let plan = match key % 11 {
                 0 => deploy(partitions),
                 1 => patient(OnLost::Fail { after_s: 3600 }, 60),
                 2 => patient(OnLost::Retry { after_s: 3600 }, 0),
@@ -77,6 +77,7 @@ fn perform(world: &mut World, act: &Act) {
                 6 => rescue(),
                 // One of them never joins.
                 7 => each(&["mgmt02", "mgmt01", "mgmt09"][..1 + usize::from(key % 3)]),
+                10 => called(),
                 _ => locked(partitions),
             };
             let delivery = format!("delivery-{key}");
@@ -243,6 +244,9 @@ fn check(world: &World) -> Result<(), TestCaseError> {
                 When::Always => needs.all(job::State::is_final),
             };
             prop_assert!(may_run, "{} runs before what it needs", job.id);
+            let first = spec.begun_by.map(|it| &world.store.jobs[&job.id.run.job(it)].state);
+            let has_begun = first.is_none_or(|it| matches!(it, job::State::Finished { .. }));
+            prop_assert!(has_begun, "{} runs in what did not begin", job.id);
         }
     }
     for run in world.store.runs.values() {

@@ -57,6 +57,21 @@ pub(super) fn rescue() -> Plan {
     plan
 }
 
+/// In `fra` a job behind which another pipeline begins with one that a third cleans up after, and a last one.
+pub(super) fn called() -> Plan {
+    let mut plan = deploy(&["fra"]);
+    plan.jobs = ["build", "fetch", "clean", "report"].map(|name| job(name, "fra")).into();
+    plan.jobs[1].needs = vec![0];
+    plan.jobs[2].needs = vec![1];
+    plan.jobs[2].when = When::Always;
+    plan.jobs[2].begun_by = Some(1);
+    plan.jobs[3].needs = vec![1, 2];
+    for job in &mut plan.jobs[1..3] {
+        job.call = vec!["base".parse().unwrap()];
+    }
+    plan
+}
+
 /// In `fra` a job for each of these agents, and one that needs them all.
 pub(super) fn each(agents: &[&str]) -> Plan {
     let mut plan = deploy(&["fra"]);
