@@ -95,6 +95,11 @@ impl Diagnostics {
         self.diagnostics.iter()
     }
 
+    /// Forgets those for which `keep` says false.
+    pub fn retain(&mut self, keep: impl FnMut(&Diagnostic) -> bool) {
+        self.diagnostics.retain(keep);
+    }
+
     /// How many more there were than are kept.
     pub fn omitted(&self) -> u32 {
         self.omitted

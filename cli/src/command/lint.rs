@@ -47,11 +47,14 @@ pub fn run(options: &Options, format: Format) -> Result<Exit, Failure> {
         Some(folder) => files::yaml_files(folder)?,
         None => Vec::new(),
     };
-    let mut found = Vec::new();
+    let mut found: Vec<Diagnostics> = Vec::new();
     for path in &pipelines {
         let among = files::partitions(inventory)?;
         let fetch = |need: &Need| files::fetch(need, path, &options.folders);
-        found.push(lint(&load(path.to_string_lossy(), among, fetch)));
+        let mut own = lint(&load(path.to_string_lossy(), among, fetch));
+        // What several pipelines include or start is told once.
+        own.retain(|it| !found.iter().flat_map(Diagnostics::iter).any(|told| told == it));
+        found.push(own);
     }
     for path in &inventories {
         found.extend(inventory::read(&read(path)?, &files::partition(path)?).err());
