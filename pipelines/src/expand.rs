@@ -67,6 +67,7 @@ pub(crate) fn expand(
         lock: pipeline.lock.clone(),
         concurrency: concurrency(pipeline)?,
         inputs: inputs.clone(),
+        rollouts: Vec::new(),
         jobs,
     };
     Some(Explained { plan, left_out })
@@ -294,6 +295,7 @@ impl<'p> Expansion<'p> {
             partition: partition.clone(),
             matrix: matrix.clone(),
             agent: instance.agent.cloned(),
+            device: None,
             needs: needs.all,
             without_artifacts: needs.without_artifacts,
             when,
@@ -309,6 +311,8 @@ impl<'p> Expansion<'p> {
             artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
             artifacts_expire_s: written.artifacts.as_ref().and_then(|it| it.expire_s),
             lock: written.lock.as_ref().map(|lock| lock.value.clone()),
+            rollouts: Vec::new(),
+            exclusive: None,
             labels: written.agents.labels(),
             retry: retry.filter(|retry| retry.max > 0).cloned(),
             on_lost: on_lost(written)?,
@@ -327,6 +331,7 @@ impl<'p> Expansion<'p> {
                 name: instance.written.name.value.clone(),
                 matrix: instance.matrix.clone(),
                 agent: instance.agent.cloned(),
+                device: None,
             },
             partition: instance.partition.clone(),
             reason,

@@ -18,6 +18,7 @@ pub mod label;
 pub mod left_out;
 pub mod limits;
 pub mod load;
+pub mod lock;
 pub mod matrix;
 pub mod name;
 pub mod order;

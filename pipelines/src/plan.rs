@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::input::Inputs;
+use crate::lock::Subject;
 use crate::matrix::Combination;
 use crate::name::{
     AgentName, DeviceName, GroupName, JobName, LabelName, LockName, PartitionName, PipelineName,
-    ServiceName,
+    RedundancyGroupName, ServiceName,
 };
 use crate::output;
 use crate::secret::SecretName;
@@ -32,6 +33,9 @@ pub struct Plan {
     /// What the run was started with, each input by its name.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// Units of which a few at a time are worked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<Rollout>,
     /// The jobs in an order in which each stands behind all that it needs.
     pub jobs: Vec<Job>,
 }
@@ -72,13 +76,63 @@ pub enum Mode {
     CancelRunning,
 }
 
+/// Units, devices of a partition or whole partitions, that are worked at wave by wave: the next one begins
+/// when all jobs of the units before have ended. It goes on to none once too many units have failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The job whose devices they are; none if they are partitions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobName>,
+    /// What it goes over, by wave.
+    pub units: Vec<Unit>,
+    /// How many are worked at at a time, at most; none for a whole wave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_parallel: Option<u32>,
+    /// After so many units that failed no other is begun; none if it goes on whatever happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_after: Option<u32>,
+    /// Pause between two waves, in seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pause_s: u32,
+}
+
+/// What a rollout goes over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    /// The device's or the partition's name.
+    pub name: String,
+    /// In which wave, from 0; no less than that of the unit before.
+    pub wave: u32,
+}
+
+impl Rollout {
+    /// How many waves there are.
+    pub fn waves(&self) -> u32 {
+        self.units.last().map_or(0, |unit| unit.wave + 1)
+    }
+}
+
+/// To which unit of which rollout a job belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Member {
+    /// Index in [`Plan::rollouts`].
+    pub rollout: u32,
+    /// Index in [`Rollout::units`].
+    pub unit: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 /// A node of the graph: what to do, in one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// The jobs that start its pipeline, the first one first, if it is not the run's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub call: Vec<JobName>,
-    /// The job's name in its pipeline; with `call`, `partition`, `matrix` and `agent` unique in the
+    /// The job's name in its pipeline; with `call`, `partition`, `matrix`, `agent` and
+    /// `device` unique in the
     /// plan.
     pub name: JobName,
     /// Where it runs.
@@ -89,6 +143,9 @@ pub struct Job {
     /// The only agent that it may run on; none for any of the partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentName>,
+    /// The device that it is for, of those that the job names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceName>,
     /// Indexes of jobs in [`Plan::jobs`] that must end first; sorted, each less than its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<u32>,
@@ -132,6 +189,12 @@ pub struct Job {
     /// Held by the job from its first attempt until it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockName>,
+    /// The units of rollouts that it belongs to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<Member>,
+    /// What it works at, and no job of another run meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive: Option<Exclusive>,
     /// Labels that its agent must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<LabelName, String>,
@@ -188,6 +251,7 @@ impl Job {
             partition,
             matrix: Combination::new(),
             agent: None,
+            device: None,
             needs: Vec::new(),
             without_artifacts: Vec::new(),
             when: When::Success,
@@ -203,6 +267,8 @@ impl Job {
             outputs: Vec::new(),
             cache: None,
             lock: None,
+            rollouts: Vec::new(),
+            exclusive: None,
             labels: BTreeMap::new(),
             retry: None,
             on_lost: OnLost::Wait,
@@ -223,6 +289,28 @@ impl Job {
             name: self.name.clone(),
             matrix: self.matrix.clone(),
             agent: self.agent.clone(),
+            device: self.device.clone(),
+        }
+    }
+}
+
+/// A device that a run works at alone, from its first attempt there until all its jobs there have ended;
+/// and, where the device is of a redundancy group, at none other of that meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exclusive {
+    /// The device.
+    pub device: DeviceName,
+    /// Its redundancy group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<RedundancyGroupName>,
+}
+
+impl Exclusive {
+    /// What is locked.
+    pub fn subject(&self) -> Subject {
+        match &self.group {
+            Some(group) => Subject::Group(group.clone()),
+            None => Subject::Device(self.device.clone()),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::{self, Combination};
-use crate::name::{AgentName, JobName};
+use crate::name::{AgentName, DeviceName, JobName};
 
 /// What tells a job from the others of its partition. For people: `build (arch=x86, os=4.3.0)`,
-/// `check on mgmt01`, `check (os=4.3.0) on mgmt01`, `base/check`.
+/// `check on mgmt01`, `reset for leaf01`, `check (os=4.3.0) on mgmt01`, `base/check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Title {
     /// The jobs that start its pipeline, the first one first, if it is not the run's own.
@@ -22,6 +22,9 @@ pub struct Title {
     /// The only agent that it may run on; none for any of the partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentName>,
+    /// The device that it is for, if it is for each of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceName>,
 }
 
 impl fmt::Display for Title {
@@ -32,6 +35,9 @@ impl fmt::Display for Title {
         write!(f, "{}", self.name)?;
         if !self.matrix.is_empty() {
             write!(f, " ({})", matrix::title(&self.matrix))?;
+        }
+        if let Some(device) = &self.device {
+            write!(f, " for {device}")?;
         }
         match &self.agent {
             Some(agent) => write!(f, " on {agent}"),

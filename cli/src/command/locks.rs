@@ -3,7 +3,8 @@
 use clap::Subcommand;
 use coordinator::api::types::{BreakLock, Lock};
 use pipelines::id::JobId;
-use pipelines::name::{LockName, PartitionName};
+use pipelines::lock::Subject;
+use pipelines::name::PartitionName;
 
 use super::Within;
 use crate::client::Client;
@@ -12,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
 
 /// A lock.
-type Key = Within<LockName>;
+type Key = Within<Subject>;
 
 /// What to do with locks.
 #[derive(Debug, Subcommand)]
@@ -50,7 +51,8 @@ pub fn run(client: &Client, action: &Action, format: Format) -> Result<Exit, Fai
                 format!("Nobody can say whether attempt {attempt} still runs: look first.\n")
             });
             let consequences = format!(
-                "Lock {lock} is held by {holder}. Once it is broken, others work beside it.\n{doubt}"
+                "Lock {lock} is held by {}. Once it is broken, others work beside it.\n{doubt}",
+                self::holder(held)
             );
             confirm(&consequences, &lock.to_string(), given.as_deref())?;
             let path = format!("/api/v1/locks/{lock}/break");
@@ -61,15 +63,24 @@ pub fn run(client: &Client, action: &Action, format: Format) -> Result<Exit, Fai
     Ok(Exit::Success)
 }
 
-fn is(lock: &Lock, partition: &PartitionName, name: &LockName) -> bool {
+fn is(lock: &Lock, partition: &PartitionName, name: &Subject) -> bool {
     lock.partition == *partition && lock.name == *name
+}
+
+fn holder(lock: &Lock) -> String {
+    match (&lock.device, lock.failed, lock.holder) {
+        (Some(device), Some(job), _) => format!("{device}, where job {job} did not succeed"),
+        (Some(device), None, Some(holder)) => format!("{holder} for {device}"),
+        (_, _, Some(holder)) => holder.to_string(),
+        (_, _, None) => String::new(),
+    }
 }
 
 fn row(lock: &Lock) -> Vec<String> {
     let waiting: Vec<String> = lock.waiting.iter().map(JobId::to_string).collect();
     vec![
         format!("{}/{}", lock.partition, lock.name),
-        lock.holder.map_or(String::new(), |holder| holder.to_string()),
+        holder(lock),
         output::moment(lock.since_us),
         lock.in_doubt.map_or(String::new(), |attempt| attempt.to_string()),
         waiting.join(", "),

@@ -7,6 +7,7 @@ pub mod counts;
 mod groups;
 mod locks;
 mod operators;
+mod rollouts;
 mod runs;
 mod schedule;
 mod schedules;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipelines::id::{AttemptId, JobId};
+use pipelines::id::{AttemptId, JobId, RunId};
 use serde::{Deserialize, Serialize};
 
 /// A moment by the driver's steady clock: µs since the core was loaded. It goes on while the host
@@ -16,6 +16,8 @@ pub struct Steady(pub u64);
 pub(crate) enum Due {
     /// The pause before a job's next attempt is over.
     Again(JobId),
+    /// The pause before the next wave of a run's rollout is over.
+    Wave(RunId, u32),
     /// An attempt is waited for no more.
     Lost(AttemptId),
     /// A look whether queued jobs wait although an agent has room.

@@ -54,6 +54,11 @@ pub enum State {
     },
     /// Nothing that it needs failed, and it is for that case only.
     Unneeded,
+    /// Its rollout goes on to no other unit, as too many have failed.
+    Stopped {
+        /// Index of the rollout.
+        rollout: u32,
+    },
     /// Its run is planned and not done.
     Planned,
     /// Cancelled before it had an attempt.
@@ -71,6 +76,7 @@ impl State {
             State::Finished { .. }
             | State::Skipped { .. }
             | State::Unneeded
+            | State::Stopped { .. }
             | State::Planned
             | State::Cancelled { .. } => true,
         }
@@ -96,6 +102,7 @@ impl State {
             State::Finished { outcome } => outcome.kind(),
             State::Skipped { .. } => "skipped",
             State::Unneeded => "unneeded",
+            State::Stopped { .. } => "stopped",
             State::Planned => "planned",
             State::Cancelled { .. } => "cancelled",
         }

@@ -18,6 +18,7 @@ pub mod group;
 pub mod job;
 pub mod lock;
 mod queue;
+mod rollout;
 pub mod run;
 pub mod schedule;
 pub mod secret;

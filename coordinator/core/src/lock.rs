@@ -3,7 +3,8 @@
 use std::fmt;
 
 use pipelines::id::{AttemptId, JobId, RunId};
-use pipelines::name::{LockName, PartitionName};
+use pipelines::lock::Subject;
+use pipelines::name::{DeviceName, PartitionName};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Wall;
@@ -13,8 +14,8 @@ use crate::event::Wall;
 pub struct LockKey {
     /// Where it holds.
     pub partition: PartitionName,
-    /// Its name.
-    pub name: LockName,
+    /// What it protects there.
+    pub name: Subject,
 }
 
 /// What is remembered of a lock; one that nobody holds is as good as none.
@@ -26,6 +27,13 @@ pub struct Lock {
     /// Who holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
+    /// The device that it is held for, where it protects devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceName>,
+    /// A job at that device that did not succeed, and was the last there: until one does, or somebody
+    /// breaks the lock, no other device of the group is touched. Any run may work at this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<JobId>,
     /// Since when it is so.
     pub since: Wall,
     /// An attempt under it that may still run, though its job has ended: it stays held until
@@ -38,18 +46,22 @@ pub struct Lock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holder {
-    /// A run, with all its jobs in the lock's partition.
+    /// A run, with all its jobs in the lock's partition, or at the lock's device.
     Run(RunId),
     /// A single job.
     Job(JobId),
 }
 
-impl Holder {
-    /// The jobs that may work under a lock that it holds: from the first to the last.
-    pub(crate) fn jobs(self) -> (JobId, JobId) {
-        match self {
-            Holder::Run(run) => (run.job(0), run.job(u32::MAX)),
-            Holder::Job(job) => (job, job),
+impl Lock {
+    /// The jobs that may work under it while it is held: from the first to the last; of those, only
+    /// jobs at its device, if it has one.
+    pub(crate) fn jobs(&self) -> (JobId, JobId) {
+        match self.holder {
+            Some(Holder::Run(run)) if self.failed.is_none() || self.in_doubt.is_some() => {
+                (run.job(0), run.job(u32::MAX))
+            }
+            Some(Holder::Job(job)) => (job, job),
+            Some(Holder::Run(_)) | None => (RunId(0).job(0), RunId(u64::MAX).job(u32::MAX)),
         }
     }
 }

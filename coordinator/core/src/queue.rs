@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pipelines::id::JobId;
-use pipelines::name::{AgentName, LabelName, LockName};
-use pipelines::plan::{self, Plan};
+use pipelines::lock::Subject;
+use pipelines::name::{AgentName, DeviceName, LabelName, LockName};
+use pipelines::plan::{self, Exclusive, Plan};
 
 /// What jobs ask for beside room.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,8 @@ pub(crate) struct Class {
     pub(crate) run_lock: Option<LockName>,
     /// The job's own lock.
     pub(crate) job_lock: Option<LockName>,
+    /// The device that the run works at alone, and what is locked for that.
+    pub(crate) device: Option<(Subject, DeviceName)>,
     /// Labels of the agent.
     pub(crate) labels: BTreeMap<LabelName, String>,
     /// The only agent that may have them.
@@ -33,14 +36,17 @@ impl Class {
         Class {
             run_lock: plan.lock.clone(),
             job_lock: job.lock.clone(),
+            device: job.exclusive.as_ref().map(|it: &Exclusive| (it.subject(), it.device.clone())),
             labels: job.labels.clone(),
             agent: job.agent.clone(),
         }
     }
 
-    /// The locks that a job of this class needs.
-    pub(crate) fn locks(&self) -> impl Iterator<Item = &LockName> {
-        self.run_lock.iter().chain(&self.job_lock)
+    /// What a job of this class needs locked, and the device for which.
+    pub(crate) fn locks(&self) -> impl Iterator<Item = (Subject, Option<&DeviceName>)> {
+        let named = self.run_lock.iter().chain(&self.job_lock);
+        let named = named.map(|name| (Subject::Named(name.clone()), None));
+        named.chain(self.device.iter().map(|(subject, device)| (subject.clone(), Some(device))))
     }
 }
 

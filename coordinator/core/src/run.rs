@@ -42,6 +42,9 @@ pub struct Run {
     /// The newer run of its group that took its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<RunId>,
+    /// The wave that each of its rollouts has come to, from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<u32>,
     /// Where it is.
     pub state: State,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
-use pipelines::name::{AgentName, PartitionName, TokenName};
+use pipelines::name::{AgentName, DeviceName, PartitionName, TokenName};
 use pipelines::plan::{self, Plan};
 
 use crate::agent::{Agent, AgentKey};
@@ -19,6 +19,7 @@ use crate::group::{Group, GroupKey};
 use crate::job::{self, Job};
 use crate::lock::{Lock, LockKey};
 use crate::queue::{Class, Queue};
+use crate::rollout::Rollout;
 use crate::run::Run;
 use crate::schedule::{ScheduleKey, Scheduled};
 use crate::secret::{Secret, SecretKey};
@@ -72,6 +73,10 @@ pub(crate) struct ActiveRun {
     pub(crate) jobs: Vec<Job>,
     /// For each job, the jobs that need it.
     pub(crate) dependents: Vec<Vec<u32>>,
+    /// The jobs that work at each device alone, by partition and device.
+    pub(crate) at_devices: BTreeMap<(PartitionName, DeviceName), Vec<u32>>,
+    /// How far its rollouts have come.
+    pub(crate) rollouts: Vec<Rollout>,
     /// How many jobs are not final, in each partition that has any.
     pub(crate) open: BTreeMap<PartitionName, usize>,
 }
@@ -186,6 +191,8 @@ impl State {
     fn put_plan(&mut self, run: RunId, plan: &Arc<Plan>) {
         if let Some(active) = self.runs.get_mut(&run) {
             active.dependents = dependents(plan);
+            active.at_devices = at_devices(plan);
+            active.rollouts = Rollout::all_of(plan);
             active.plan = Arc::clone(plan);
         }
     }
@@ -200,6 +207,10 @@ impl State {
             (false, true) => *active.open.entry(spec.partition.clone()).or_default() += 1,
             (true, false) => active.close(&spec.partition),
             (true, true) | (false, false) => {}
+        }
+        for member in &spec.rollouts {
+            let rollout = &mut active.rollouts[member.rollout as usize];
+            rollout.count(member.unit, active.jobs.get(index), job);
         }
         match active.jobs.get_mut(index) {
             Some(old) => *old = job.clone(),
@@ -262,10 +273,18 @@ impl ActiveRun {
             lock: None,
             concurrency: None,
             inputs: Inputs::new(),
+            rollouts: Vec::new(),
             jobs: Vec::new(),
         };
-        let (jobs, dependents, open) = (Vec::new(), Vec::new(), BTreeMap::new());
-        ActiveRun { run, plan: Arc::new(plan), jobs, dependents, open }
+        let (jobs, dependents) = (Vec::new(), Vec::new());
+        let (at_devices, rollouts, open) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        ActiveRun { run, plan: Arc::new(plan), jobs, dependents, at_devices, rollouts, open }
+    }
+
+    /// The jobs that work at a device alone.
+    pub(crate) fn at(&self, partition: &PartitionName, device: &DeviceName) -> &[u32] {
+        let key = (partition.clone(), device.clone());
+        self.at_devices.get(&key).map_or(&[], Vec::as_slice)
     }
 
     /// One job less is open in `partition`.
@@ -296,6 +315,17 @@ fn dependents(plan: &Plan) -> Vec<Vec<u32>> {
         }
     }
     dependents
+}
+
+fn at_devices(plan: &Plan) -> BTreeMap<(PartitionName, DeviceName), Vec<u32>> {
+    let mut jobs: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+    for (index, job) in (0..).zip(&plan.jobs) {
+        if let Some(exclusive) = &job.exclusive {
+            let key = (job.partition.clone(), exclusive.device.clone());
+            jobs.entry(key).or_default().push(index);
+        }
+    }
+    jobs
 }
 
 /// Removes a member, and its set with the last one.

@@ -7,7 +7,8 @@ use coordinator_core::event::Ask;
 use coordinator_core::lock::{Holder, LockKey};
 use coordinator_core::{job, lock};
 use pipelines::id::JobId;
-use pipelines::name::{LockName, PartitionName};
+use pipelines::lock::Subject;
+use pipelines::name::{DeviceName, PartitionName};
 use pipelines::plan::{self, Plan};
 
 use super::types::{Audit, BreakLock, Lock};
@@ -29,7 +30,7 @@ pub(super) async fn list(
 pub(super) async fn break_lock(
     State(api): State<Shared>,
     Caller(actor): Caller,
-    Path((partition, name)): Path<(PartitionName, LockName)>,
+    Path((partition, name)): Path<(PartitionName, Subject)>,
     Body(body): Body<BreakLock>,
 ) -> Result<Json<serde_json::Value>, Failure> {
     let lock = LockKey { partition, name };
@@ -61,46 +62,78 @@ pub(super) fn in_the_way(
     id: JobId,
 ) -> Result<Option<String>, view::Error> {
     let held = view.locks()?;
-    let holder = |key: &LockKey| held.iter().find(|lock| lock.key == *key)?.holder;
-    Ok(locks_of(plan, spec).find_map(|key| {
-        let holder = holder(&key)?;
-        let is_own = holder == Holder::Run(id.run) || holder == Holder::Job(id);
-        (!is_own).then(|| format!("waits for lock {}, held by {holder}", key.name))
+    Ok(locks_of(plan, spec).find_map(|(key, device)| {
+        let lock = held.iter().find(|lock| lock.key == key)?;
+        is_in_the_way(lock, device.as_ref(), id).then(|| in_words(lock))
     }))
 }
 
-fn locks_of(plan: &Plan, spec: &plan::Job) -> impl Iterator<Item = LockKey> {
-    let names = plan.lock.iter().chain(&spec.lock).cloned().collect::<Vec<_>>().into_iter();
-    let partition = spec.partition.clone();
-    names.map(move |name| LockKey { partition: partition.clone(), name })
+fn is_in_the_way(lock: &lock::Lock, device: Option<&DeviceName>, job: JobId) -> bool {
+    let is_own = match lock.holder {
+        Some(Holder::Run(run)) => run == job.run,
+        Some(Holder::Job(holder)) => holder == job,
+        None => true,
+    };
+    let is_open_to_all = lock.failed.is_some() && lock.in_doubt.is_none();
+    lock.device.as_ref() != device || !(is_own || is_open_to_all)
 }
 
-/// Every queued job, with each lock that it asks for.
-fn waiting(view: &View) -> Result<Vec<(LockKey, JobId)>, view::Error> {
+fn in_words(lock: &lock::Lock) -> String {
+    let name = &lock.key.name;
+    let holder = lock.holder.map_or(String::new(), |holder| holder.to_string());
+    match (&lock.device, &lock.failed) {
+        (Some(device), Some(job)) => format!(
+            "waits for lock {name}: job {job} did not succeed at {device}; it is free once one does \
+             there, or somebody breaks it"
+        ),
+        (Some(device), None) => format!("waits for lock {name}, held by {holder} for {device}"),
+        (None, _) => format!("waits for lock {name}, held by {holder}"),
+    }
+}
+
+/// What a job wants locked, and the device for which.
+fn locks_of(plan: &Plan, spec: &plan::Job) -> impl Iterator<Item = (LockKey, Option<DeviceName>)> {
+    let named = plan.lock.iter().chain(&spec.lock);
+    let named = named.map(|name| (Subject::Named(name.clone()), None));
+    let device = spec.exclusive.iter().map(|it| (it.subject(), Some(it.device.clone())));
+    let subjects: Vec<_> = named.chain(device).collect();
+    let partition = spec.partition.clone();
+    let key = move |(name, device)| (LockKey { partition: partition.clone(), name }, device);
+    subjects.into_iter().map(key)
+}
+
+/// A queued job and a lock that it wants.
+struct Waiting {
+    key: LockKey,
+    device: Option<DeviceName>,
+    job: JobId,
+}
+
+/// Every queued job, with each lock that it wants.
+fn waiting(view: &View) -> Result<Vec<Waiting>, view::Error> {
     let mut waiting = Vec::new();
     for run in view.active()? {
         let Some(plan) = view.plan(run)? else { continue };
         for (spec, job) in plan.jobs.iter().zip(view.jobs(run)?) {
             if job.state == job::State::Queued {
-                waiting.extend(locks_of(&plan, spec).map(|key| (key, job.id)));
+                let wanted = locks_of(&plan, spec);
+                waiting.extend(wanted.map(|(key, device)| Waiting { key, device, job: job.id }));
             }
         }
     }
     Ok(waiting)
 }
 
-fn shown(lock: lock::Lock, waiting: &[(LockKey, JobId)]) -> Lock {
-    let own = |job: &JobId| match lock.holder {
-        Some(Holder::Run(run)) => job.run == run,
-        Some(Holder::Job(holder)) => *job == holder,
-        None => false,
-    };
-    let jobs = waiting.iter().filter(|(key, job)| *key == lock.key && !own(job));
+fn shown(lock: lock::Lock, waiting: &[Waiting]) -> Lock {
+    let waits =
+        |it: &&Waiting| it.key == lock.key && is_in_the_way(&lock, it.device.as_ref(), it.job);
     Lock {
-        waiting: jobs.map(|(_, job)| *job).collect(),
+        waiting: waiting.iter().filter(waits).map(|it| it.job).collect(),
         partition: lock.key.partition,
         name: lock.key.name,
         holder: lock.holder,
+        device: lock.device,
+        failed: lock.failed,
         since_us: lock.since.0,
         in_doubt: lock.in_doubt,
     }

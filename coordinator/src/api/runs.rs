@@ -264,9 +264,9 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
     let attempts = attempts.into_iter().map(|it| attempt(api, it)).collect::<Result<_, _>>()?;
     let detail = match &job.state {
         job::State::Finished { outcome: Outcome::Succeeded }
-        | job::State::Waiting
         | job::State::Active
         | job::State::Planned => None,
+        job::State::Waiting => turn(plan, spec),
         job::State::Queued => match locks::in_the_way(&api.view, plan, spec, job.id)? {
             Some(lock) => Some(lock),
             None => agents::in_the_way(&api.view, spec)?,
@@ -280,6 +280,7 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
             Some(format!("{} did not succeed", name.map_or_else(String::new, |it| it.to_string())))
         }
         job::State::Unneeded => Some("nothing that it needs failed".to_owned()),
+        job::State::Stopped { rollout } => Some(stopped(plan, *rollout)),
         job::State::Cancelled { by } => Some(format!("cancelled by {by} before it started")),
     };
     let kind = match spec.task {
@@ -299,6 +300,25 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
         outputs: job.outputs,
         attempts,
     })
+}
+
+/// When it is a waiting job's turn, if it belongs to a rollout.
+fn turn(plan: &Plan, spec: &plan::Job) -> Option<String> {
+    let member = spec.rollouts.last()?;
+    let rollout = plan.rollouts.get(member.rollout as usize)?;
+    let unit = rollout.units.get(member.unit as usize)?;
+    Some(format!("in wave {} of {}", unit.wave + 1, rollout.waves()))
+}
+
+/// Why a rollout begins no other unit.
+fn stopped(plan: &Plan, rollout: u32) -> String {
+    let rollout = plan.rollouts.get(rollout as usize);
+    let what = match rollout.map(|it| &it.job) {
+        Some(Some(job)) => format!("devices of {job}"),
+        _ => "partitions".to_owned(),
+    };
+    let after = rollout.and_then(|it| it.stop_after).unwrap_or_default();
+    format!("not begun: the rollout stops when {after} of its {what} failed")
 }
 
 fn attempt(api: &Api, attempt: attempt::Attempt) -> Result<Attempt, Failure> {

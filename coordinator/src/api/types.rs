@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use coordinator_core::lock::Holder;
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
+use pipelines::lock::Subject;
 use pipelines::name::{
-    AgentName, GroupName, LabelName, LockName, PartitionName, PipelineName, RepositoryName,
+    AgentName, DeviceName, GroupName, LabelName, PartitionName, PipelineName, RepositoryName,
     TokenName,
 };
 use pipelines::outcome::Outcome;
@@ -161,7 +162,7 @@ pub struct Job {
     pub kind: String,
     /// Ids of the jobs that it needs.
     pub needs: Vec<JobId>,
-    /// `waiting`, `queued`, `paused`, `active`, `skipped`, `unneeded`, `planned`, `cancelled`, or the kind of its outcome.
+    /// `waiting`, `queued`, `paused`, `active`, `skipped`, `unneeded`, `stopped`, `planned`, `cancelled`, or the kind of its outcome.
     pub status: String,
     /// The status in words, where there is more to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -312,10 +313,16 @@ pub struct LastStart {
 pub struct Lock {
     /// Where it holds.
     pub partition: PartitionName,
-    /// Its name.
-    pub name: LockName,
+    /// What it protects: a name, `group:NAME` or `device:NAME`.
+    pub name: Subject,
     /// Who holds it: `{"run": NUMBER}` or `{"job": "ID"}`.
     pub holder: Option<Holder>,
+    /// The device that it is held for, where it protects devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceName>,
+    /// The last job at that device, if that did not succeed: the lock stays held for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<JobId>,
     /// Since when.
     pub since_us: u64,
     /// An attempt under it that may still run, though its job has ended.

@@ -172,6 +172,9 @@ impl Deriver {
                     Some(format!("{} did not succeed", job.id.run.job(*need)))
                 }
                 job::State::Unneeded => Some("nothing that it needs failed".to_owned()),
+                job::State::Stopped { .. } => {
+                    Some("not begun: too much of its rollout failed".to_owned())
+                }
                 job::State::Cancelled { by } => {
                     Some(format!("cancelled by {by} before it started"))
                 }
@@ -258,6 +261,7 @@ fn job_topic(job: &job::Job) -> &'static str {
         job::State::Finished { .. }
         | job::State::Skipped { .. }
         | job::State::Unneeded
+        | job::State::Stopped { .. }
         | job::State::Planned
         | job::State::Cancelled { .. } => "job.finished",
     }

@@ -7,8 +7,9 @@ use coordinator_core::event::Wall;
 use coordinator_core::lock::{self, Holder};
 use jiff::Timestamp;
 use pipelines::id::{AttemptId, JobId, RunId};
+use pipelines::lock::Subject;
 use pipelines::name::{
-    AgentName, GroupName, JobName, LockName, PartitionName, PipelineName, RepositoryName,
+    AgentName, DeviceName, GroupName, JobName, PartitionName, PipelineName, RepositoryName,
 };
 use pipelines::title::Title;
 use serde::Serialize;
@@ -168,10 +169,16 @@ pub(super) struct Agent {
 /// A lock as it is now.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Lock {
-    pub(super) lock: LockName,
+    pub(super) lock: Subject,
     pub(super) partition: PartitionName,
     /// `{"run": NUMBER}` or `{"job": "ID"}`; null once it is free.
     pub(super) holder: Option<Holder>,
+    /// The device that it is held for, where it protects devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) device: Option<DeviceName>,
+    /// The last job at that device, if that did not succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failed: Option<JobId>,
     /// An attempt under it that may still run, though its job has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) in_doubt: Option<AttemptId>,
@@ -183,6 +190,8 @@ impl From<&lock::Lock> for Lock {
             lock: lock.key.name.clone(),
             partition: lock.key.partition.clone(),
             holder: lock.holder,
+            device: lock.device.clone(),
+            failed: lock.failed,
             in_doubt: lock.in_doubt,
         }
     }

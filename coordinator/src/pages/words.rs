@@ -42,7 +42,7 @@ impl From<&str> for Status {
             "active" | "assigned" | "accepted" | "running" | "cancelling" => ("busy", "●"),
             "waiting" | "queued" | "paused" => ("idle", "○"),
             "unknown" | "lost" | "cancel_unconfirmed" => ("odd", "?"),
-            "skipped" | "unneeded" | "planned" | "cancelled" => ("mute", "–"),
+            "skipped" | "unneeded" | "stopped" | "planned" | "cancelled" => ("mute", "–"),
             // `failed`, `invalid` and the other outcomes.
             _ => ("bad", "✗"),
         };

@@ -95,6 +95,7 @@ fn failed(plan: Option<&Plan>, jobs: &[Job]) -> String {
         | job::State::Active
         | job::State::Skipped { .. }
         | job::State::Unneeded
+        | job::State::Stopped { .. }
         | job::State::Planned
         | job::State::Cancelled { .. } => false,
     };

@@ -9,6 +9,7 @@ use coordinator_core::agent::AgentKey;
 use coordinator_core::lock::{Holder, LockKey};
 use coordinator_core::trigger::TriggerId;
 use pipelines::id::AttemptId;
+use pipelines::name::DeviceName;
 use pipelines::outcome::Verdict;
 
 /// What is broken.
@@ -23,6 +24,8 @@ pub enum Rule {
     /// G2: programs under one lock do not overlap unless their holder is the same; whoever works
     /// under a lock holds it, and one under which something may still run stays held.
     Locks,
+    /// Of a redundancy group one device at most is worked at, and none while another was left failed.
+    Pairs,
     /// Of a group's runs one at most is under way, and one is while any waits. Of one that waits no
     /// program runs.
     Groups,
@@ -82,8 +85,9 @@ struct Exceptions {
     /// Holders whose lock an operator broke. Excuses that they work without it, until they have it
     /// again, and that they and others wait for each other until another lock is broken.
     broken: BTreeSet<(LockKey, Holder)>,
-    /// Whether there was any.
-    any_broken: bool,
+    /// Locks that an operator ever broke. Excuses that devices of one group are worked at together: who
+    /// worked at one goes on, and how that ends holds nobody up.
+    broken_once: BTreeSet<LockKey>,
 }
 
 /// What is known beside what the coordinator remembers.
@@ -99,6 +103,8 @@ pub struct Ledger {
     pub(crate) promised: BTreeMap<String, TriggerId>,
     /// Keys that are on record as some agent's, or were.
     pub(crate) keys: BTreeSet<String>,
+    /// Devices of groups, by what protects them, where the latest job to end did not succeed.
+    failed_at: BTreeMap<LockKey, DeviceName>,
     /// The last batch whose effects somebody may have seen.
     pub(crate) released: Seq,
     exceptions: Exceptions,
@@ -165,10 +171,25 @@ impl Ledger {
         self.exceptions.doubtful.insert(attempt);
     }
 
+    /// A job at a device, which this lock protects, failed, or succeeded.
+    pub fn left(&mut self, lock: LockKey, device: &DeviceName, failed: bool) {
+        if failed && !self.was_broken(&lock) {
+            self.failed_at.insert(lock, device.clone());
+        } else if self.failed_at.get(&lock) == Some(device) {
+            self.failed_at.remove(&lock);
+        }
+    }
+
+    /// The device under a lock that was left failed, unless an operator broke that lock.
+    pub(crate) fn failed_at(&self, lock: &LockKey) -> Option<&DeviceName> {
+        self.failed_at.get(lock)
+    }
+
     /// An operator broke a lock.
     pub fn broken(&mut self, lock: LockKey, holder: Holder) {
+        self.failed_at.remove(&lock);
+        self.exceptions.broken_once.insert(lock.clone());
         self.exceptions.broken.insert((lock, holder));
-        self.exceptions.any_broken = true;
     }
 
     /// A holder has its lock again.
@@ -178,7 +199,7 @@ impl Ledger {
 
     /// Whether an operator broke any lock.
     pub(crate) fn has_broken(&self) -> bool {
-        self.exceptions.any_broken
+        !self.exceptions.broken_once.is_empty()
     }
 
     /// Whether an exception covers all that happens to this attempt on this agent.
@@ -201,6 +222,11 @@ impl Ledger {
     /// Whether an exception covers that this attempt's verdict is on no record.
     pub(crate) fn excuses_verdict(&self, agent: &AgentKey, attempt: AttemptId) -> bool {
         self.excuses(agent, attempt) || self.exceptions.given_up.contains(&attempt)
+    }
+
+    /// Whether an operator ever broke a lock: who worked under it may go on for as long as he likes.
+    pub(crate) fn was_broken(&self, lock: &LockKey) -> bool {
+        self.exceptions.broken_once.contains(lock)
     }
 
     /// Whether an operator broke this holder's lock.

@@ -12,14 +12,17 @@ use coordinator_core::run;
 use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::{Cause, Trigger};
 use pipelines::id::RunId;
-use pipelines::plan::{Concurrency, Job, Mode, OnLost, Plan, Retry, RetryOn, Ssh, Task};
+use pipelines::plan::{
+    Concurrency, Exclusive, Job, Member, Mode, OnLost, Plan, Retry, RetryOn, Rollout, Ssh, Task,
+    Unit,
+};
 
 use crate::coordinator::Input;
 use crate::ledger::Rule;
 use crate::world::{World, note};
 
 /// Deliveries that differ, at most, in one world.
-const DELIVERIES: u64 = 10;
+const DELIVERIES: u64 = 12;
 
 /// Who waits for an answer, and for which.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,10 +122,11 @@ impl World {
         running.view.locks.values().filter_map(held).collect()
     }
 
-    /// Which of the held locks is in doubt, so that only an operator can help.
+    /// Which of the held locks is in doubt, or of a device that was left as nobody wanted it, so that only
+    /// an operator can help.
     pub(crate) fn doubtful_lock(&self) -> Option<usize> {
         let mut held = self.book.locks.values().filter(|lock| lock.holder.is_some());
-        held.position(|lock| lock.in_doubt.is_some())
+        held.position(|lock| lock.in_doubt.is_some() || lock.failed.is_some())
     }
 
     /// An operator vouches that nothing works under a lock.
@@ -228,6 +232,8 @@ fn compile(trigger: &Trigger) -> Result<Vec<Resolution>, String> {
                 on("muc", &[]),
             ],
         ),
+        9 => rollout(None, Some(1)),
+        10 => rollout(Some(2), None),
         _ => in_group(
             Mode::NewestOnly,
             plan(None, [on("fra", &[]), on("muc", &[]).with_lock("probe")]),
@@ -250,7 +256,35 @@ fn plan(lock: Option<&str>, jobs: impl IntoIterator<Item = Draft>) -> Result<Pla
     let jobs = jobs.into_iter().enumerate().map(named).collect();
     let (lock, inputs) = (lock.map(name), BTreeMap::new());
     let (pipeline, file, concurrency) = (name("site"), FILE.into(), None);
-    Ok(Plan { pipeline, file, lock, concurrency, inputs, jobs })
+    Ok(Plan { pipeline, file, lock, concurrency, inputs, rollouts: Vec::new(), jobs })
+}
+
+/// Devices of `fra` one after the other, a pair and one of no group, each with a job behind which another
+/// looks at it.
+fn rollout(max_parallel: Option<u32>, stop_after: Option<u32>) -> Result<Plan, String> {
+    let devices = [("leaf01", Some("leaves")), ("leaf02", Some("leaves")), ("spine01", None)];
+    let job = |unit: u32, (device, group): (&str, Option<&str>), needs: &[u32]| {
+        let Draft(job) = on("fra", needs);
+        Draft(Job {
+            device: Some(name(device)),
+            rollouts: vec![Member { rollout: 0, unit }],
+            exclusive: Some(Exclusive { device: name(device), group: group.map(name) }),
+            ..job
+        })
+    };
+    let first = (0..).zip(devices).map(|(unit, device)| job(unit, device, &[]));
+    let second = (0..).zip(devices).map(|(unit, device)| job(unit, device, &[unit]));
+    // With several at a time the pair is in one wave.
+    let wave = |unit: u32| if max_parallel.is_some() { 0 } else { unit };
+    let unit = |(unit, (name, _))| Unit { name: String::from(name), wave: wave(unit) };
+    let rollout = Rollout {
+        job: None,
+        units: (0..).zip(devices).map(unit).collect(),
+        max_parallel,
+        stop_after,
+        pause_s: if max_parallel.is_some() { 0 } else { 20 },
+    };
+    Ok(Plan { rollouts: vec![rollout], ..plan(None, first.chain(second))? })
 }
 
 /// The same, in the group that all of them share.

@@ -61,6 +61,12 @@ impl World {
         if self.ledger.excuses_overlap(key, attempt) {
             return;
         }
+        if let Some((lock, device)) = self.book.device_of(attempt.job)
+            && let Some(failed) = self.ledger.failed_at(&lock).filter(|failed| *failed != device)
+        {
+            let text = format!("{attempt} starts at {device} while {failed} is left failed");
+            self.ledger.find(Rule::Pairs, text);
+        }
         let locks = self.book.locks_of(attempt.job);
         let hosts = self.hosts.iter();
         let programs =
@@ -83,6 +89,15 @@ impl World {
             {
                 let text = format!("{attempt} starts in group {group:?} while {other} runs");
                 self.ledger.find(Rule::Groups, text);
+            }
+            if let (Some((lock, device)), Some((other_lock, other_device))) =
+                (self.book.device_of(attempt.job), self.book.device_of(other.job))
+                && lock == other_lock
+                && device != other_device
+                && !self.ledger.was_broken(&lock)
+            {
+                let text = format!("{attempt} at {device} while {other} works at {other_device}");
+                self.ledger.find(Rule::Pairs, text);
             }
             for (lock, other_holder) in self.book.locks_of(other.job) {
                 let shared =
@@ -137,6 +152,13 @@ impl World {
         }
         self.book.apply(seq, changes);
         for change in changes {
+            if let Change::Job(job) = change
+                && let job::State::Finished { outcome } = &job.state
+                && job.tried > 0
+                && let Some((lock, device)) = self.book.device_of(job.id)
+            {
+                self.ledger.left(lock, device, !outcome.is_success());
+            }
             if let Change::Lock(lock) = change
                 && let Some(holder) = self.book.locks[&lock.key].holder
             {
@@ -267,8 +289,11 @@ impl World {
         let waits_in_vain = |job: &&job::Job| {
             let locks = book.locks_of(job.id);
             let mut held = locks.iter().filter_map(|(key, holder)| {
-                let held = book.locks.get(key)?.holder?;
-                Some(held != *holder)
+                let lock = book.locks.get(key)?;
+                let is_open = lock.failed.is_some() && lock.in_doubt.is_none();
+                let device = book.device_of(job.id).filter(|(of, _)| of == key);
+                let is_elsewhere = lock.device.as_ref() != device.map(|(_, device)| device);
+                Some(is_elsewhere || (!is_open && lock.holder? != *holder))
             });
             let Some(spec) = book.spec(job.id) else { return false };
             let mut agents = book.agents.values();
@@ -373,7 +398,12 @@ impl World {
                 continue;
             }
             for (lock, holder) in book.locks_of(attempt.id.job) {
-                let lock = book.locks.get(&lock).filter(|lock| lock.holder == Some(holder));
+                let of = book.device_of(attempt.id.job).filter(|(of, _)| *of == lock);
+                let device = of.map(|(_, device)| device);
+                let lock = book
+                    .locks
+                    .get(&lock)
+                    .filter(|lock| lock.holder == Some(holder) && lock.device.as_ref() == device);
                 if lock.is_some_and(|lock| lock.in_doubt.is_none()) {
                     let text = format!("{} may run, and its lock is not in doubt", attempt.id);
                     broken.push((Rule::Locks, text));
@@ -381,7 +411,8 @@ impl World {
             }
         }
         for lock in book.locks.values() {
-            let Some(holder) = lock.holder.filter(|_| lock.in_doubt.is_none()) else { continue };
+            let is_kept = lock.in_doubt.is_some() || lock.failed.is_some();
+            let Some(holder) = lock.holder.filter(|_| !is_kept) else { continue };
             let is_over = match holder {
                 Holder::Run(run) => book.runs[&run].is_final(),
                 Holder::Job(job) => book.jobs[&job].state.is_final(),

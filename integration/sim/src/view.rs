@@ -19,7 +19,8 @@ use coordinator_core::secret::{Secret, SecretKey};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{Trigger, TriggerId};
 use pipelines::id::{AttemptId, JobId, RunId};
-use pipelines::name::{GroupName, LockName, TokenName};
+use pipelines::lock::Subject;
+use pipelines::name::{DeviceName, GroupName, LockName, TokenName};
 use pipelines::plan::{self, Plan};
 use rand::Rng;
 
@@ -123,12 +124,25 @@ impl View {
             return Vec::new();
         };
         let key = |name: &LockName| {
-            let (partition, name) = (spec.partition.clone(), name.clone());
+            let (partition, name) = (spec.partition.clone(), Subject::Named(name.clone()));
             LockKey { partition, name }
         };
         let run = plan.lock.iter().map(|name| (key(name), Holder::Run(job.run)));
         let own = spec.lock.iter().filter(|name| plan.lock.as_ref() != Some(name));
-        run.chain(own.map(|name| (key(name), Holder::Job(job)))).collect()
+        let own = own.map(|name| (key(name), Holder::Job(job)));
+        let device = spec.exclusive.iter().map(|it| {
+            let (partition, name) = (spec.partition.clone(), it.subject());
+            (LockKey { partition, name }, Holder::Run(job.run))
+        });
+        run.chain(own).chain(device).collect()
+    }
+
+    /// What a job works at alone: the lock that protects it, and the device.
+    pub fn device_of(&self, job: JobId) -> Option<(LockKey, &DeviceName)> {
+        let spec = self.spec(job)?;
+        let exclusive = spec.exclusive.as_ref()?;
+        let (partition, name) = (spec.partition.clone(), exclusive.subject());
+        Some((LockKey { partition, name }, &exclusive.device))
     }
 
     /// The group that a run belongs to, as its plan says.

@@ -1,5 +1,6 @@
 //! Runs and their graphs of jobs: created, carried forward as jobs end, cancelled, tried again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pipelines::id::{AttemptId, JobId, RunId};
@@ -66,6 +67,7 @@ impl Core {
             cancelled_by: None,
             group: group.map(|group| group.name),
             superseded_by: None,
+            waves: resolution.plan.as_ref().map_or(Vec::new(), |plan| vec![0; plan.rollouts.len()]),
             state,
         }));
         if let Ok(plan) = &resolution.plan {
@@ -93,11 +95,11 @@ impl Core {
         for index in 0..plan.jobs.len() as u32 {
             self.advance(run.job(index));
         }
-        self.finish_run(run);
+        self.settle(run, Vec::new(), (0..plan.rollouts.len() as u32).collect());
     }
 
     /// Moves a waiting job on if all that it needs is final.
-    fn advance(&mut self, id: JobId) {
+    pub(super) fn advance(&mut self, id: JobId) {
         let Some(active) = self.state.runs.get(&id.run) else { return };
         let job = &active.jobs[id.index as usize];
         if job.state != job::State::Waiting {
@@ -109,6 +111,9 @@ impl Core {
         let Some(state) = after(spec.when, needs) else { return };
         let state = left_out(begun_by).unwrap_or(state);
         if state == job::State::Queued {
+            if !active.may_begin(id.index) {
+                return;
+            }
             self.dirty.insert(spec.partition.clone());
         }
         let job = Job { state, ..job.clone() };
@@ -117,18 +122,33 @@ impl Core {
 
     /// A job became final: moves on what waited for it, and the run.
     pub(super) fn job_ended(&mut self, id: JobId) {
-        let mut ended = vec![id];
-        while let Some(id) = ended.pop() {
-            let Some(active) = self.state.runs.get(&id.run) else { return };
-            for index in active.dependents[id.index as usize].clone() {
-                let dependent = id.run.job(index);
-                self.advance(dependent);
-                if self.state.job(dependent).is_some_and(|job| job.state.is_final()) {
-                    ended.push(dependent);
+        self.settle(id.run, vec![id], BTreeSet::new());
+    }
+
+    /// Moves on what waited for jobs that have `ended`, and what waited for its turn in these rollouts.
+    pub(super) fn settle(
+        &mut self,
+        run: RunId,
+        mut ended: Vec<JobId>,
+        mut rollouts: BTreeSet<u32>,
+    ) {
+        loop {
+            while let Some(id) = ended.pop() {
+                let Some(active) = self.state.runs.get(&run) else { return };
+                let members = &active.plan.jobs[id.index as usize].rollouts;
+                rollouts.extend(members.iter().map(|member| member.rollout));
+                for index in active.dependents[id.index as usize].clone() {
+                    let dependent = run.job(index);
+                    self.advance(dependent);
+                    if self.state.job(dependent).is_some_and(|job| job.state.is_final()) {
+                        ended.push(dependent);
+                    }
                 }
             }
+            let Some(rollout) = rollouts.pop_first() else { break };
+            ended = self.carry_on(run, rollout);
         }
-        self.finish_run(id.run);
+        self.finish_run(run);
     }
 
     fn finish_run(&mut self, id: RunId) {
@@ -179,6 +199,7 @@ impl Core {
                 job::State::Finished { .. }
                 | job::State::Skipped { .. }
                 | job::State::Unneeded
+                | job::State::Stopped { .. }
                 | job::State::Planned
                 | job::State::Cancelled { .. } => {}
             }
@@ -227,6 +248,7 @@ impl Core {
             let state = if again { job::State::Waiting } else { job.state.clone() };
             self.put(Change::Job(Job { state, tried: 0, ..job.clone() }));
         }
+        self.resume_waves(id);
         self.begin(id, &stored.plan);
         Ok(Answer::Done)
     }

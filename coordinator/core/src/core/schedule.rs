@@ -13,6 +13,7 @@ use crate::attempt::{self, Attempt};
 use crate::change::Change;
 use crate::event::{Step, ToAgent, Wall};
 use crate::job::{self, Job};
+use crate::lock::LockKey;
 use crate::queue::Class;
 use crate::state::State;
 
@@ -50,8 +51,13 @@ impl Core {
         jobs: &BTreeSet<JobId>,
     ) -> Option<JobId> {
         let (mut from, mut to) = (*jobs.first()?, *jobs.last()?);
-        for holder in class.locks().filter_map(|lock| self.holder(partition, lock)) {
-            let (first, last) = holder.jobs();
+        for (name, device) in class.locks() {
+            let key = LockKey { partition: partition.clone(), name };
+            let Some(lock) = self.state.locks.get(&key) else { continue };
+            if lock.device.as_ref() != device {
+                return None;
+            }
+            let (first, last) = lock.jobs();
             (from, to) = (from.max(first), to.min(last));
         }
         (from <= to).then(|| jobs.range(from..=to).next().copied())?

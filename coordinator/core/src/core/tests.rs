@@ -5,6 +5,7 @@ mod each;
 mod groups;
 mod outputs;
 mod random;
+mod rollouts;
 mod schedules;
 mod secrets;
 mod world;

@@ -1,6 +1,6 @@
 //! What happens because time passed: pauses end, and agents that are away are waited for no more.
 
-use pipelines::id::{AttemptId, JobId};
+use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::name::PartitionName;
 use pipelines::outcome::Outcome;
 
@@ -26,6 +26,7 @@ impl Core {
         while let Some(due) = self.deadlines.pop(self.steady) {
             match due {
                 Due::Again(job) => self.again(job),
+                Due::Wave(run, rollout) => self.wave_due(run, rollout),
                 Due::Lost(attempt) => self.lease_over(attempt),
                 Due::Check => self.check(),
             }
@@ -44,6 +45,10 @@ impl Core {
             .collect();
         for job in paused {
             self.pause(&job);
+        }
+        let runs: Vec<RunId> = self.state.runs.keys().copied().collect();
+        for run in runs {
+            self.pause_waves(run);
         }
         self.check_later();
         let agents: Vec<AgentKey> = self.state.held.keys().cloned().collect();

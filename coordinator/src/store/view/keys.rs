@@ -167,7 +167,7 @@ pub(super) fn join_token(hash: &TokenHash) -> Vec<u8> {
 
 pub(super) fn lock(lock: &LockKey) -> Vec<u8> {
     let LockKey { partition, name } = lock;
-    key(Table::Lock, &[partition.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+    key(Table::Lock, &[partition.as_str().as_bytes(), &[0], name.to_string().as_bytes()])
 }
 
 pub(super) fn audit(number: u64) -> Vec<u8> {

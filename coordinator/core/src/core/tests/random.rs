@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pipelines::id::RunId;
+use pipelines::lock::Subject;
 use pipelines::outcome::{Exit, Outcome};
-use pipelines::plan::{Mode, OnLost, Plan, When};
+use pipelines::plan::{Member, Mode, OnLost, Plan, When};
 use pipelines::schedule::{Missed, Schedule};
 use proptest::prelude::*;
 
 use super::schedules::schedule;
-use super::world::{World, called, deploy, each, grouped, key, locked, patient, rescue};
+use super::world::{World, called, deploy, each, grouped, key, locked, paired, patient, rescue};
 use crate::lock::{Holder, Lock, LockKey};
 use crate::trigger::Cause;
 use crate::{job, run};
@@ -66,7 +67,7 @@ fn perform(world: &mut World, act: &Act) {
     match *act {
         Act::Trigger(key) => {
             let partitions: &[&str] = if key % 2 == 0 { &["fra"] } else { &["fra", "muc"] };
-            let plan = match key % 11 {
+            let plan = match key % 13 {
                 0 => deploy(partitions),
                 1 => patient(OnLost::Fail { after_s: 3600 }, 60),
                 2 => patient(OnLost::Retry { after_s: 3600 }, 0),
@@ -78,6 +79,8 @@ fn perform(world: &mut World, act: &Act) {
                 // One of them never joins.
                 7 => each(&["mgmt02", "mgmt01", "mgmt09"][..1 + usize::from(key % 3)]),
                 10 => called(),
+                11 => paired(1, Some(1)),
+                12 => paired(2, None),
                 _ => locked(partitions),
             };
             let delivery = format!("delivery-{key}");
@@ -114,7 +117,10 @@ fn perform(world: &mut World, act: &Act) {
         Act::EndUpgrade(agent, ok) => {
             world.end_upgrade(AGENTS[agent], (!ok).then_some("no room"));
         }
-        Act::BreakLock(run) => world.break_lock("fra", "site", Holder::Run(RunId(run))),
+        Act::BreakLock(run) => {
+            let name = if run % 2 == 0 { "site" } else { "group:leaf-pair" };
+            world.break_lock("fra", name, Holder::Run(RunId(run)));
+        }
         Act::Restart => world.restart(),
     }
 }
@@ -158,15 +164,43 @@ fn check_locks(world: &World) -> Result<(), TestCaseError> {
         let run = plan.lock.iter().map(|name| (name, Holder::Run(attempt.id.job.run)));
         let own = job.lock.iter().map(|name| (name, Holder::Job(attempt.id.job)));
         for (name, holder) in run.chain(own) {
-            let key = LockKey { partition: job.partition.clone(), name: name.clone() };
+            let name = Subject::Named(name.clone());
+            let key = LockKey { partition: job.partition.clone(), name };
             let held = world.store.locks.get(&key).and_then(|lock| lock.holder);
             prop_assert_eq!(held, Some(holder), "{} works without {}", attempt.id, key);
+        }
+        if let Some(exclusive) = &job.exclusive {
+            let (partition, name) = (job.partition.clone(), exclusive.subject());
+            let lock = world.store.locks.get(&LockKey { partition, name });
+            let held = lock.map(|lock| (lock.holder, lock.device.clone(), lock.failed));
+            let own = (Some(Holder::Run(attempt.id.job.run)), Some(exclusive.device.clone()), None);
+            prop_assert_eq!(held, Some(own), "{} works beside others", attempt.id);
         }
     }
     for lock in world.store.locks.values() {
         let Some(Holder::Run(run)) = lock.holder else { continue };
         let over = world.store.runs[&run].is_final();
-        prop_assert!(!over || lock.in_doubt.is_some(), "{} outlives {}", lock.key, run);
+        let is_kept = lock.in_doubt.is_some() || lock.failed.is_some();
+        prop_assert!(!over || is_kept, "{} outlives {}", lock.key, run);
+    }
+    Ok(())
+}
+
+/// What works belongs to a wave before which all has ended.
+fn check_rollouts(world: &World) -> Result<(), TestCaseError> {
+    for attempt in world.store.attempts.values().filter(|it| it.is_open()) {
+        let run = attempt.id.job.run;
+        let plan = &world.store.plans[&run];
+        for member in &plan.jobs[attempt.id.job.index as usize].rollouts {
+            let units = &plan.rollouts[member.rollout as usize].units;
+            let wave = |it: &Member| units[it.unit as usize].wave;
+            for (index, job) in (0..).zip(&plan.jobs) {
+                let of_rollout = job.rollouts.iter().filter(|it| it.rollout == member.rollout);
+                let is_earlier = of_rollout.into_iter().any(|it| wave(it) < wave(member));
+                let is_open = !world.store.jobs[&run.job(index)].state.is_final();
+                prop_assert!(!(is_earlier && is_open), "{} is too early", attempt.id);
+            }
+        }
     }
     Ok(())
 }
@@ -189,10 +223,15 @@ fn check_groups(world: &World) -> Result<(), TestCaseError> {
                 let mut jobs = world.store.jobs.values().filter(|it| it.id.run == *id);
                 let waits = |job: &job::Job| job.state == job::State::Waiting;
                 prop_assert!(jobs.all(|it| waits(it) || it.state.is_success()), "run {}", id);
-                let held = |lock: &&Lock| lock.holder.is_some_and(|it| it.jobs().0.run == *id);
+                let held = |lock: &&Lock| match lock.holder {
+                    Some(Holder::Run(run)) => run == *id,
+                    Some(Holder::Job(job)) => job.run == *id,
+                    None => false,
+                };
                 let locks = world.store.locks.values().filter(held);
                 for lock in locks {
-                    prop_assert!(lock.in_doubt.is_some(), "run {} waits with {}", id, lock.key);
+                    let is_kept = lock.in_doubt.is_some() || lock.failed.is_some();
+                    prop_assert!(is_kept, "run {} waits with {}", id, lock.key);
                 }
             }
             run::State::Finished { .. } | run::State::Invalid { .. } => {}
@@ -260,6 +299,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
         prop_assert!(host.starts.values().all(|starts| *starts == 1), "{:?}", host.starts);
     }
     check_locks(world)?;
+    check_rollouts(world)?;
     check_planned(world)?;
     check_groups(world)?;
     check_schedules(world)?;

@@ -8,7 +8,10 @@ use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
 use pipelines::name::LabelName;
 use pipelines::outcome::{LogEnd, Outcome, Progress, Verdict};
-use pipelines::plan::{self, Concurrency, Mode, OnLost, Plan, Retry, RetryOn, Task, When};
+use pipelines::plan::{
+    self, Concurrency, Exclusive, Member, Mode, OnLost, Plan, Retry, RetryOn, Rollout, Task, Unit,
+    When,
+};
 use uuid::Uuid;
 
 use crate::actor::{Actor, Grant, Role, Scope};
@@ -43,6 +46,7 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
         lock: None,
         concurrency: None,
         inputs: Inputs::new(),
+        rollouts: Vec::new(),
         jobs,
     }
 }
@@ -68,6 +72,40 @@ pub(super) fn called() -> Plan {
     plan.jobs[3].needs = vec![1, 2];
     for job in &mut plan.jobs[1..3] {
         job.call = vec!["base".parse().unwrap()];
+    }
+    plan
+}
+
+/// In `fra` `reset` of leaf01, leaf02 and spine01, `size` at a time, of which the leaves are a pair, and
+/// behind each its `check`.
+pub(super) fn paired(size: u32, stop_after: Option<u32>) -> Plan {
+    let devices = [("leaf01", Some("leaf-pair")), ("leaf02", Some("leaf-pair")), ("spine01", None)];
+    let unit = |(index, (name, _)): (usize, &(&str, Option<&str>))| Unit {
+        name: (*name).to_owned(),
+        wave: index as u32 / size,
+    };
+    let mut plan = deploy(&["fra"]);
+    plan.rollouts = vec![Rollout {
+        job: Some("reset".parse().unwrap()),
+        units: devices.iter().enumerate().map(unit).collect(),
+        max_parallel: None,
+        stop_after,
+        pause_s: 0,
+    }];
+    plan.jobs.clear();
+    for (offset, name) in [(0, "reset"), (3, "check")] {
+        for (unit, (device, group)) in (0..).zip(&devices) {
+            let device = device.parse().unwrap();
+            let group = group.map(|group| group.parse().unwrap());
+            plan.jobs.push(plan::Job {
+                needs: (offset > 0).then_some(unit).into_iter().collect(),
+                device: Some(device),
+                rollouts: vec![Member { rollout: 0, unit }],
+                ..job(name, "fra")
+            });
+            let job = plan.jobs.last_mut().unwrap();
+            job.exclusive = job.device.clone().map(|device| Exclusive { device, group });
+        }
     }
     plan
 }
@@ -590,6 +628,15 @@ impl World {
         let Some(attempt) = self.find(agent, running) else { return };
         self.line(&format!("{agent} ends {attempt}: {outcome}"));
         self.report(agent, attempt, finished(outcome));
+    }
+
+    /// The latest attempt of a job, which is with an agent, ends.
+    pub(super) fn end_job(&mut self, job: &str, outcome: Outcome) {
+        let job = &self.store.jobs[&job.parse().unwrap()];
+        let attempt = job.id.attempt(job.attempts);
+        let agent = self.store.attempts[&attempt].agent.to_string();
+        self.line(&format!("{agent} ends {attempt}: {outcome}"));
+        self.report(&agent, attempt, finished(outcome));
     }
 
     /// The agent's latest session, open or not, reports an end that the agent does not know of.
