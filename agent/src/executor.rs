@@ -114,5 +114,8 @@ pub fn environment(order: &Order, mark: Uuid) -> BTreeMap<String, String> {
         (processes::MARK, mark.to_string()),
     ];
     environment.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    if let Some(device) = order.job.at() {
+        environment.insert("GARRISON_DEVICE".to_owned(), device.to_string());
+    }
     environment
 }

@@ -67,6 +67,7 @@ fn finished(id: u64, plan: &Arc<Plan>) -> [Change; 3] {
         cancelled_by: None,
         group: None,
         superseded_by: None,
+        waves: Vec::new(),
         state: run::State::Finished { at: Wall(id), outcome: run::Outcome::Succeeded },
     };
     let job = Job {

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod nats;
 pub mod network;
 pub mod processes;
+pub mod sshd;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -3,63 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use garrison::site::wait;
+use integration::sshd::Sshd;
 use integration::{World, ok};
-
-/// An sshd on loopback, ended with this.
-struct Device {
-    daemon: Child,
-    port: u16,
-    host_key: String,
-}
-
-impl Device {
-    fn start(dir: &Path) -> Device {
-        for key in ["host", "user"] {
-            let path = dir.join(key);
-            let made = Command::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-                .arg(path)
-                .status();
-            assert!(made.unwrap().success());
-        }
-        fs::create_dir_all("/run/sshd").unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile {0}/pid\n\
-             AuthorizedKeysFile {0}/user.pub\nUsePAM no\nStrictModes no\nPermitUserRC no\n",
-            dir.display()
-        );
-        fs::write(dir.join("sshd_config"), config).unwrap();
-        let daemon = Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f"])
-            .arg(dir.join("sshd_config"))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
-        ok(wait("sshd to listen", connect));
-        let host_key = fs::read_to_string(dir.join("host.pub")).unwrap();
-        Device { daemon, port, host_key: host_key.trim().to_owned() }
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
 
 const PIPELINE: &str = "on: { manual: {} }\npartitions: [fra]\njobs:\n  switch:\n    \
                         ssh: { device: leaf01 }\n    run:\n      - echo \"on $GARRISON_PARTITION\"\n      \
                         - test -e CODE || exit 4\n";
 
-fn world(dir: &Path, device: &Device, host_key: &str) -> World {
+fn world(dir: &Path, device: &Sshd, host_key: &str) -> World {
     let mut world = World::without_agents(&["fra"], PIPELINE);
     let inventory = format!(
         "partition: fra\ndevices:\n  leaf01: {{ address: 127.0.0.1, port: {}, user: root, host_key: \"{host_key}\" }}\n",
@@ -74,7 +27,7 @@ fn world(dir: &Path, device: &Device, host_key: &str) -> World {
 #[test]
 fn a_job_on_a_device_gives_its_output_and_exit_status() {
     let dir = tempfile::tempdir().unwrap();
-    let device = Device::start(dir.path());
+    let device = Sshd::start(dir.path());
     let world = world(dir.path(), &device, &device.host_key);
     let detail = world.finished(world.trigger());
     assert_eq!(detail["jobs"][0]["detail"], "failed: exit status 4", "{detail:#}");
@@ -85,7 +38,7 @@ fn a_job_on_a_device_gives_its_output_and_exit_status() {
 #[test]
 fn another_host_key_stops_the_job_with_both_fingerprints() {
     let dir = tempfile::tempdir().unwrap();
-    let device = Device::start(dir.path());
+    let device = Sshd::start(dir.path());
     let user_key = fs::read_to_string(dir.path().join("user.pub")).unwrap();
     let world = world(dir.path(), &device, user_key.trim());
     let detail = world.finished(world.trigger());
@@ -97,7 +50,7 @@ fn another_host_key_stops_the_job_with_both_fingerprints() {
 #[test]
 fn a_device_gets_secrets_over_stdin_and_never_in_arguments() {
     let dir = tempfile::tempdir().unwrap();
-    let device = Device::start(dir.path());
+    let device = Sshd::start(dir.path());
     let world = world(dir.path(), &device, &device.host_key);
     // What a shell expands by itself stands in nobody's arguments.
     let pipeline = "on: { manual: {} }\npartitions: [fra]\njobs:\n  switch:\n    \
@@ -124,7 +77,7 @@ fn a_device_gets_secrets_over_stdin_and_never_in_arguments() {
 #[test]
 fn variables_of_the_inventory_reach_the_device_and_any_pinned_key_may_be_shown() {
     let dir = tempfile::tempdir().unwrap();
-    let device = Device::start(dir.path());
+    let device = Sshd::start(dir.path());
     let world = world(dir.path(), &device, &device.host_key);
     let other = fs::read_to_string(dir.path().join("user.pub")).unwrap();
     let inventory = format!(

@@ -10,8 +10,10 @@ use crate::input::Input;
 use crate::matrix::Matrix;
 use crate::name::{
     DeviceName, GroupName, JobName, LabelName, LockName, PartitionName, PipelineName,
+    RedundancyGroupName, RoleName,
 };
 use crate::plan::{Mode, Network, Pull, Retry, Secret, Service};
+use crate::quantity::Share;
 use crate::schedule;
 use crate::source::{Span, Spanned};
 
@@ -28,6 +30,7 @@ pub(crate) struct Pipeline {
     /// Those that it names, or those that it chooses among.
     pub(crate) partitions: Vec<Spanned<PartitionName>>,
     pub(crate) choice: Option<Choice>,
+    pub(crate) rollout: Option<Rollout>,
     pub(crate) defaults: Defaults,
     pub(crate) variables: Variables,
     pub(crate) lock: Option<LockName>,
@@ -80,6 +83,7 @@ pub(crate) struct Partitions {
     /// None if it chooses among all that there are.
     pub(crate) names: Option<Vec<Spanned<PartitionName>>>,
     pub(crate) choice: Option<Choice>,
+    pub(crate) rollout: Option<Rollout>,
 }
 
 /// In which partitions it runs, of those that it names or of all.
@@ -126,6 +130,47 @@ pub(crate) struct Job {
     pub(crate) when: Option<Text>,
     pub(crate) resources: Option<Spanned<Resources>>,
     pub(crate) environment: Option<Environment>,
+    /// It runs once for each of these.
+    pub(crate) devices: Option<Devices>,
+    pub(crate) rollout: Option<Rollout>,
+}
+
+/// Devices of a partition: those of which all holds that is said.
+#[derive(Default)]
+pub(crate) struct Devices {
+    /// Those of this other job, each behind its own.
+    pub(crate) of: Option<Spanned<JobName>>,
+    pub(crate) names: Option<Vec<Spanned<DeviceName>>>,
+    pub(crate) roles: Option<Vec<Spanned<RoleName>>>,
+    pub(crate) groups: Option<Vec<Spanned<RedundancyGroupName>>>,
+    pub(crate) labels: BTreeMap<LabelName, String>,
+}
+
+/// How fast a job goes over its devices, or a pipeline over its partitions.
+#[derive(Default)]
+pub(crate) struct Rollout {
+    /// Where the key stands.
+    pub(crate) span: Span,
+    /// Partitions that come first.
+    pub(crate) canary: Vec<Spanned<PartitionName>>,
+    pub(crate) waves: Waves,
+    pub(crate) max_parallel: Option<u32>,
+    pub(crate) stop_after: Option<u32>,
+    pub(crate) pause_s: u32,
+    /// Devices of one redundancy group may be worked at together.
+    pub(crate) together: bool,
+}
+
+/// What is worked at before what.
+#[derive(Default)]
+pub(crate) enum Waves {
+    /// Everything side by side.
+    #[default]
+    One,
+    /// So many; the last size counts for all that follow.
+    Sizes(Vec<Share>),
+    /// One half of each redundancy group, then the other.
+    Halves,
 }
 
 /// On which agents of a partition a job runs.

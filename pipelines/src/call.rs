@@ -200,6 +200,10 @@ fn fits(
             "give `concurrency` to this pipeline instead: what it starts is part of its runs";
         cannot("it has `concurrency`, which is of whole runs".to_owned(), help);
     }
+    if called.pipeline.rollout.is_some() {
+        let help = "give `rollout` to the partitions of the first pipeline instead";
+        cannot("its partitions have a `rollout`, which is of whole runs".to_owned(), help);
+    }
     if let Some(lock) = called.lock.as_ref().filter(|lock| root.lock.as_ref() != Some(lock)) {
         let help = "give the first pipeline the same `lock`: it is taken once, for the whole run";
         let lock = quoted(lock.as_str());

@@ -2,6 +2,7 @@
 
 mod agents;
 mod cycle;
+mod devices;
 mod lost;
 mod outputs;
 mod place;
@@ -51,6 +52,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
             .collect(),
     };
     distinct(&pipeline.partitions, "`partitions`", report);
+    canary(pipeline, &names, report);
     texts::check_choice(pipeline, report);
     let templates = Templates::new(Tree::unavailable("nothing is filled in yet"));
     let outputs = outputs::of(pipeline);
@@ -62,6 +64,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         outputs::check(&outputs, job, report);
         place::check(job, report);
         agents::check(pipeline, job, inventories, report);
+        devices::check(pipeline, job, inventories, report);
         lock(pipeline, job, report);
         secrets::check(pipeline, job, inventories, report);
         texts::check(pipeline, job, &templates, report);
@@ -70,6 +73,19 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
     cycle::check(pipeline, report);
     required_on_push(pipeline, report);
     schedules::check(pipeline, report);
+}
+
+/// Partitions that a rollout begins with are among the pipeline's own.
+fn canary(pipeline: &Pipeline, names: &Names<'_>, report: &mut Report<'_>) {
+    let Some(rollout) = &pipeline.rollout else { return };
+    for Spanned { value, span } in distinct(&rollout.canary, "`canary`", report) {
+        if !names.partitions.contains(value) && !names.partitions.is_empty() {
+            let message = format!("{} is no partition of this pipeline", quoted(value.as_str()));
+            let known = names.partitions.iter().map(|name| name.as_str());
+            let help = suggest::advice(value.as_str(), known, "its partitions are");
+            report.error(Code::InvalidRollout, *span, message, help);
+        }
+    }
 }
 
 /// Who holds a lock must wait for no other: a run that holds its own and waits for a job's could wait
@@ -126,13 +142,17 @@ fn is_of_bearable_size(
         let variants = job.matrix.as_ref().map_or(1, |matrix| matrix.combinations.len());
         let partitions = pipeline.partitions_of(job).iter();
         let agents = partitions.map(|it| agents::count(job, &it.value, inventories));
-        let copies = agents.sum::<usize>() * variants;
+        let devices = pipeline.partitions_of(job).iter();
+        let devices = devices.map(|it| devices::count(pipeline, job, &it.value, inventories));
+        // A job has either, and one of the other.
+        let copies = agents.zip(devices).map(|(agents, devices)| agents * devices);
+        let copies = copies.sum::<usize>().saturating_mul(variants);
         count += copies;
         bytes = bytes.saturating_add(copies.saturating_mul(job_bytes(pipeline, job)));
     }
     if count > limits::JOBS {
         let message = format!(
-            "the plan would have {count} jobs, counted once for each partition, variant and agent; at most {} fit",
+            "the plan would have {count} jobs, counted once for each partition, variant, agent and device; at most {} fit",
             limits::JOBS
         );
         let help = "use fewer partitions or jobs, or write several pipelines";
@@ -290,18 +310,28 @@ fn device(
         let help = "remove `artifacts`, or make a container job that fetches the files";
         report.error(Code::ArtifactsOnDevice, artifacts.span, message, help);
     }
-    let Some(Spanned { value: device, span }) = &ssh.device else { return };
+    let Some(device) = &ssh.device else { return };
     for partition in pipeline.partitions_of(job) {
         let Some(inventory) = inventories.get(&partition.value) else { continue };
-        if !inventory.devices.contains_key(device) && !report.is_full() {
-            let help = device_help(device, inventory);
-            let message = format!(
-                "the inventory of {} has no device {}",
-                quoted(partition.value.as_str()),
-                quoted(device.as_str())
-            );
-            report.error(Code::UnknownDevice, *span, message, help);
-        }
+        known_device(device, &partition.value, inventory, report);
+    }
+}
+
+/// Reports a device that a partition's inventory does not have.
+fn known_device(
+    Spanned { value: device, span }: &Spanned<DeviceName>,
+    partition: &PartitionName,
+    inventory: &Inventory,
+    report: &mut Report<'_>,
+) {
+    if !inventory.devices.contains_key(device) && !report.is_full() {
+        let help = device_help(device, inventory);
+        let message = format!(
+            "the inventory of {} has no device {}",
+            quoted(partition.as_str()),
+            quoted(device.as_str())
+        );
+        report.error(Code::UnknownDevice, *span, message, help);
     }
 }
 

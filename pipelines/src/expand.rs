@@ -3,6 +3,7 @@
 mod call;
 mod choice;
 mod fill;
+mod rollout;
 
 use std::collections::BTreeMap;
 
@@ -14,16 +15,17 @@ use crate::call::Calls;
 use crate::check::{Inventories, reads_anything};
 use crate::compile::Explained;
 use crate::condition::Condition;
+use crate::devices::Named;
 use crate::diagnostic::{Code, Report};
 use crate::graph::Graph;
 use crate::input::Inputs;
-use crate::inventory::Device;
 use crate::left_out::{LeftOut, Reason};
 use crate::limits;
 use crate::matrix::Combination;
 use crate::name::{AgentName, JobName, PartitionName};
 use crate::plan::{
-    Cache, Concurrency, Container, Job, Network, OnLost, Plan, Pull, Ssh, Task, When,
+    Cache, Concurrency, Container, Job, Member, Network, OnLost, Plan, Pull, Rollout, Ssh, Task,
+    When,
 };
 use crate::scope;
 use crate::source::{Span, Spanned};
@@ -32,6 +34,7 @@ use crate::title::Title;
 use crate::trigger::Trigger;
 
 use fill::Fill;
+use rollout::Target;
 
 /// Time limit of a job that names none, in seconds.
 const DEFAULT_TIMEOUT_S: u32 = 60 * 60;
@@ -60,14 +63,16 @@ pub(crate) fn expand(
     known: Known<'_>,
     report: &mut Report<'_>,
 ) -> Option<Explained> {
-    let Expansion { jobs, left_out, .. } = Expansion::of(pipeline, inputs, known, report)?;
+    let Expansion { mut jobs, mut rollouts, left_out, .. } =
+        Expansion::of(pipeline, inputs, known, report)?;
+    rollout::over_partitions(pipeline, &mut jobs, &mut rollouts);
     let plan = Plan {
         pipeline: pipeline.name.clone()?,
         file: file.to_owned(),
         lock: pipeline.lock.clone(),
         concurrency: concurrency(pipeline)?,
         inputs: inputs.clone(),
-        rollouts: Vec::new(),
+        rollouts,
         jobs,
     };
     Some(Explained { plan, left_out })
@@ -91,6 +96,9 @@ struct Expansion<'p> {
     fill: Fill<'p>,
     /// Where the instances of a job stand in a partition.
     places: BTreeMap<(&'p JobName, &'p PartitionName), Vec<u32>>,
+    /// What a job with devices is for in a partition.
+    devices: BTreeMap<(&'p JobName, &'p PartitionName), Vec<Target<'p>>>,
+    rollouts: Vec<Rollout>,
     jobs: Vec<Job>,
     /// Of all texts that were filled in.
     bytes: usize,
@@ -102,7 +110,10 @@ struct Instance<'p, 'c> {
     written: &'p Written,
     partition: &'p PartitionName,
     matrix: &'p Combination,
-    device: Option<(&'p str, &'p Device)>,
+    device: Option<Named<'p>>,
+    /// The unit of a rollout that the device is.
+    member: Option<Member>,
+    is_shared: bool,
     /// The only one that it may run on.
     agent: Option<&'p AgentName>,
     condition: Option<&'c Condition>,
@@ -126,6 +137,16 @@ struct Admitted<'p> {
     fill: fill::Filled<'p>,
 }
 
+/// Every variant for every target on every agent.
+fn each<'a, 't, 'm, A>(
+    variants: &'m [Combination],
+    targets: &'t [Target<'a>],
+    agents: &'t [A],
+) -> impl Iterator<Item = ((&'m Combination, &'t Target<'a>), &'t A)> {
+    let pairs = variants.iter().flat_map(move |it| targets.iter().map(move |target| (it, target)));
+    pairs.flat_map(move |pair| agents.iter().map(move |agent| (pair, agent)))
+}
+
 impl<'p> Expansion<'p> {
     fn of(
         pipeline: &'p Pipeline,
@@ -142,6 +163,8 @@ impl<'p> Expansion<'p> {
             known,
             fill,
             places: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            rollouts: Vec::new(),
             jobs: Vec::new(),
             bytes: 0,
             left_out: Vec::new(),
@@ -149,6 +172,8 @@ impl<'p> Expansion<'p> {
         for place in Graph::new(pipeline).order() {
             expansion.add(&pipeline.jobs[place], report)?;
         }
+        let Expansion { jobs, rollouts, .. } = &expansion;
+        rollout::check_order(pipeline, jobs, rollouts, report);
         Some(expansion)
     }
 
@@ -172,21 +197,47 @@ impl<'p> Expansion<'p> {
             }
             let needs = self.needs(written, partition);
             let agents = self.agents(&written.agents, partition)?;
-            for matrix in variants {
-                let device = match written.task.as_ref().map(|task| &task.value) {
-                    Some(WrittenTask::Ssh(ssh)) => Some(self.device(ssh, partition)?),
-                    _ => None,
+            let targets = self.targets(written, partition)?;
+            if targets.is_empty() {
+                let (device, member, is_shared, agent) = (None, None, false, None);
+                let (matrix, condition) = (&NO_MATRIX, None);
+                let instance = Instance {
+                    written,
+                    partition,
+                    matrix,
+                    device,
+                    member,
+                    is_shared,
+                    agent,
+                    condition,
+                    reads,
                 };
-                for &agent in &agents {
-                    let condition = condition.as_ref();
-                    let instance =
-                        Instance { written, partition, matrix, device, agent, condition, reads };
-                    match written.task.as_ref().map(|task| &task.value) {
-                        Some(WrittenTask::Pipeline(call)) => {
-                            self.add_call(&instance, call, &needs, report)?;
-                        }
-                        _ => self.add_one(&instance, &needs, report)?,
+                let reason = match &needs {
+                    Err(job) => Reason::Need { job: job.clone() },
+                    Ok(_) => Reason::NoDevice,
+                };
+                self.leave_out(&instance, reason);
+            }
+            for ((matrix, target), &agent) in each(variants, &targets, &agents) {
+                let needs = self.needs_of(written, partition, target, &needs);
+                let condition = condition.as_ref();
+                let Target { device, member, is_shared } = *target;
+                let instance = Instance {
+                    written,
+                    partition,
+                    matrix,
+                    device,
+                    member,
+                    is_shared,
+                    agent,
+                    condition,
+                    reads,
+                };
+                match written.task.as_ref().map(|task| &task.value) {
+                    Some(WrittenTask::Pipeline(call)) => {
+                        self.add_call(&instance, call, &needs, report)?;
                     }
+                    _ => self.add_one(&instance, &needs, report)?,
                 }
             }
         }
@@ -205,15 +256,6 @@ impl<'p> Expansion<'p> {
                 Some(self.known.inventories.get(partition)?.agents.keys().map(Some).collect())
             }
         }
-    }
-
-    fn device(
-        &self,
-        ssh: &'p crate::ast::Ssh,
-        partition: &PartitionName,
-    ) -> Option<(&'p str, &'p Device)> {
-        let name = &ssh.device.as_ref()?.value;
-        Some((name.as_str(), self.known.inventories.get(partition)?.devices.get(name)?))
     }
 
     /// What a job needs in a partition, or the needed job that is left out.
@@ -251,7 +293,7 @@ impl<'p> Expansion<'p> {
             partition: partition.as_str(),
             labels: inventory.map(|inventory| &inventory.labels),
             matrix,
-            device: instance.device.map(|(name, device)| (name, device.address.as_str())),
+            device: instance.device,
             agent: instance.agent.map(AgentName::as_str),
         };
         let of_device = instance.device.map(|(_, device)| &device.variables);
@@ -295,7 +337,7 @@ impl<'p> Expansion<'p> {
             partition: partition.clone(),
             matrix: matrix.clone(),
             agent: instance.agent.cloned(),
-            device: None,
+            device: instance.of_each(),
             needs: needs.all,
             without_artifacts: needs.without_artifacts,
             when,
@@ -311,8 +353,8 @@ impl<'p> Expansion<'p> {
             artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
             artifacts_expire_s: written.artifacts.as_ref().and_then(|it| it.expire_s),
             lock: written.lock.as_ref().map(|lock| lock.value.clone()),
-            rollouts: Vec::new(),
-            exclusive: None,
+            rollouts: instance.member.into_iter().collect(),
+            exclusive: instance.exclusive(),
             labels: written.agents.labels(),
             retry: retry.filter(|retry| retry.max > 0).cloned(),
             on_lost: on_lost(written)?,
@@ -331,7 +373,7 @@ impl<'p> Expansion<'p> {
                 name: instance.written.name.value.clone(),
                 matrix: instance.matrix.clone(),
                 agent: instance.agent.cloned(),
-                device: None,
+                device: instance.of_each(),
             },
             partition: instance.partition.clone(),
             reason,
@@ -387,10 +429,10 @@ fn task(
             self::container(pipeline, instance, container, fill, report).map(Task::Container)
         }
         WrittenTask::Ssh(ssh) => {
-            let (_, device) = instance.device?;
+            let (name, device) = instance.device?;
             let (host_key, more_host_keys) = device.host_keys.split_first()?;
             Some(Task::Ssh(Ssh {
-                device: ssh.device.as_ref()?.value.clone(),
+                device: name.clone(),
                 address: device.address.clone(),
                 port: device.port,
                 user: ssh.user.clone().unwrap_or_else(|| device.user.clone()),

@@ -67,10 +67,22 @@ pub(crate) const INPUT: Place = Place {
     planned: &[],
 };
 
-pub(crate) const PARTITIONS: Place = Place {
-    title: "`partitions`",
-    keys: &["names", "select", "changed"],
-    planned: &[("rollout", "they are deployed side by side until then")],
+pub(crate) const PARTITIONS: Place =
+    Place { title: "`partitions`", keys: &["names", "select", "changed", "rollout"], planned: &[] };
+
+pub(crate) const PARTITIONS_ROLLOUT: Place = Place {
+    title: "`rollout` of partitions",
+    keys: &["canary", "waves", "max_parallel", "pause", "stop_after"],
+    planned: &[],
+};
+
+pub(crate) const DEVICES: Place =
+    Place { title: "`devices`", keys: &["names", "role", "group", "labels", "of"], planned: &[] };
+
+pub(crate) const ROLLOUT: Place = Place {
+    title: "`rollout` of a job",
+    keys: &["serial", "max_parallel", "pause", "stop_after", "groups"],
+    planned: &[],
 };
 
 pub(crate) const DEFAULTS: Place =
@@ -99,18 +111,18 @@ pub(crate) const JOB: Place = Place {
         "services",
         "partitions",
         "agent",
+        "devices",
+        "rollout",
         "lock",
         "retry",
         "on_lost",
         "lost_after",
     ],
     planned: &[
-        ("devices", "write one job for each device until then"),
         ("gate", "split the pipeline and start the second part by hand until then"),
         ("inventory", NOTHING_YET),
         ("reboot", NOTHING_YET),
         ("render", NOTHING_YET),
-        ("rollout", NOTHING_YET),
     ],
 };
 
@@ -210,6 +222,8 @@ const PIPELINE_PLACES: &[&Place] = &[
     &RETRY,
     &RESOURCES,
     &ENVIRONMENT,
+    &DEVICES,
+    &ROLLOUT,
 ];
 
 impl Place {

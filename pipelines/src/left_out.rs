@@ -36,6 +36,8 @@ pub enum Reason {
         /// The pattern of the files that belong to it.
         files: String,
     },
+    /// No device of its partition is one that it is for.
+    NoDevice,
     /// A job that it needs is left out.
     Need {
         /// That job.
@@ -51,6 +53,7 @@ impl fmt::Display for Reason {
             Reason::Unchanged { files } => {
                 write!(f, "the push changed nothing of {}", quoted(files))
             }
+            Reason::NoDevice => f.write_str("its partition has no such device"),
             Reason::Need { job } => {
                 write!(f, "{}, which it needs, is left out", quoted(job.as_str()))
             }

@@ -38,6 +38,7 @@ mod ast;
 mod call;
 mod check;
 mod condition;
+mod devices;
 mod expand;
 mod extend;
 mod fields;

@@ -20,6 +20,9 @@ pub const DIAGNOSTICS: usize = 200;
 /// Most files that a pipeline includes, each counted as often as it is.
 pub const INCLUDES: usize = 50;
 
+/// Most sizes of waves that a rollout names.
+pub const WAVES: usize = 100;
+
 /// Longest tag that a file is included from, in bytes.
 pub const REF_BYTES: usize = 255;
 

@@ -4,6 +4,7 @@ mod agents;
 mod cache;
 mod call;
 mod concurrency;
+mod devices;
 mod failure;
 mod inputs;
 mod job;
@@ -36,6 +37,7 @@ pub(crate) use variables::{check_name as variable_name, variables};
 pub(crate) mod words {
     pub(crate) use super::agents::AGENTS;
     pub(crate) use super::concurrency::MODES;
+    pub(crate) use super::devices::{GROUPS, SERIAL};
     pub(crate) use super::failure::{ON as RETRY_ON, ON_LOST};
     pub(crate) use super::inputs::KINDS as INPUT_TYPES;
     pub(crate) use super::schedule::MISSED;
@@ -69,7 +71,7 @@ pub(crate) fn pipeline(root: &Node, report: &mut Report<'_>) -> Option<Pipeline>
         None => Vec::new(),
     };
     let (inputs, defaults) = (inputs.unwrap_or_default(), defaults.unwrap_or_default());
-    let Partitions { names, choice } = partitions.unwrap_or_default();
+    let Partitions { names, choice, rollout } = partitions.unwrap_or_default();
     let partitions = names.unwrap_or_default();
     Some(Pipeline {
         name,
@@ -77,6 +79,7 @@ pub(crate) fn pipeline(root: &Node, report: &mut Report<'_>) -> Option<Pipeline>
         inputs,
         partitions,
         choice,
+        rollout,
         defaults,
         variables,
         lock,

@@ -275,6 +275,14 @@ impl Job {
         }
     }
 
+    /// The device that it is for: one of several, or the one that it runs on.
+    pub fn at(&self) -> Option<&DeviceName> {
+        match &self.task {
+            Task::Ssh(ssh) => Some(&ssh.device),
+            Task::Process | Task::Container(_) => self.device.as_ref(),
+        }
+    }
+
     /// The environment variable by which its script knows an output of a job that it needs. Within a
     /// pipeline that another one starts they are called as if nobody had started it.
     pub fn variable_of(&self, needed: &Job, output: &str) -> String {

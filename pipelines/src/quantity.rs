@@ -52,6 +52,37 @@ const MILLICPUS: std::ops::RangeInclusive<u32> = 10..=1_024_000;
 /// Units of durations, in seconds.
 const UNITS: [(&str, u32); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
+/// How many of some, as a number or as a share of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    Count(u32),
+    Percent(u32),
+}
+
+impl Share {
+    /// Reads `2` or `25%`.
+    pub(crate) fn parse(text: &str) -> Result<Share, &'static str> {
+        let (number, is_share) = match text.strip_suffix('%') {
+            Some(number) => (number, true),
+            None => (text, false),
+        };
+        match (number.parse(), is_share) {
+            (Ok(percent @ 1..=100), true) => Ok(Share::Percent(percent)),
+            (_, true) => Err("it is not a share from 1% to 100%"),
+            (Ok(count @ 1..), false) => Ok(Share::Count(count)),
+            (_, false) => Err("it is neither a number from 1 nor a share"),
+        }
+    }
+
+    /// How many of `all`; at least one.
+    pub(crate) fn of(self, all: usize) -> usize {
+        match self {
+            Share::Count(count) => count as usize,
+            Share::Percent(percent) => (all * percent as usize / 100).max(1),
+        }
+    }
+}
+
 /// Seconds of a time limit such as `1h30m`.
 pub fn duration(text: &str) -> Result<u32, Error> {
     seconds(text, limits::TIMEOUT_S)

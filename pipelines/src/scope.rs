@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::ast::{Job, Pipeline, Task};
 use crate::input::{Inputs, Kind};
+use crate::inventory::Device;
 use crate::matrix;
-use crate::name::LabelName;
+use crate::name::{DeviceName, LabelName};
 use crate::suggest;
 use crate::trigger::Trigger;
 
@@ -43,8 +44,8 @@ pub(crate) struct Place<'a> {
     /// Those of the partition's inventory.
     pub(crate) labels: Option<&'a BTreeMap<LabelName, String>>,
     pub(crate) matrix: &'a matrix::Combination,
-    /// Name and address, for a job on a device.
-    pub(crate) device: Option<(&'a str, &'a str)>,
+    /// For a job at one.
+    pub(crate) device: Option<(&'a DeviceName, &'a Device)>,
     /// Its name, for a job on each agent.
     pub(crate) agent: Option<&'a str>,
 }
@@ -77,8 +78,10 @@ pub(crate) fn names_of_job(pipeline: &Pipeline, job: &Job) -> Names {
         let keys = matrix.keys.iter().map(|key| (key.clone(), Type::Text));
         names.insert("matrix", Type::Record(keys.collect()));
     }
-    if job.task.as_ref().is_some_and(|task| matches!(task.value, Task::Ssh(_))) {
-        let known = ["name", "address"].map(|key| (key.to_owned(), Type::Text));
+    let is_on_one = job.task.as_ref().is_some_and(|task| matches!(task.value, Task::Ssh(_)));
+    if is_on_one || job.devices.is_some() {
+        let known = ["name", "address", "role", "group"];
+        let known = known.map(|key| (key.to_owned(), Type::Text));
         names.insert("device", Type::Record(known.into()));
     }
     if job.agents.each().is_some() {
@@ -118,8 +121,13 @@ impl Place<'_> {
         scope.insert("labels", Value::Map(labels.collect()));
         let matrix = self.matrix.iter().map(|(key, value)| (key.clone(), text(value)));
         scope.insert("matrix", Value::Map(matrix.collect()));
-        if let Some((name, address)) = self.device {
-            let device = [("name".to_owned(), text(name)), ("address".to_owned(), text(address))];
+        if let Some((name, device)) = self.device {
+            let role = device.role.as_ref().map_or("", |role| role.as_str());
+            let group = device.group.as_ref().map_or("", |group| group.as_str());
+            let address = device.address.as_str();
+            let known =
+                [("name", name.as_str()), ("address", address), ("role", role), ("group", group)];
+            let device = known.map(|(key, value)| (key.to_owned(), text(value)));
             scope.insert("device", Value::Map(device.into()));
         }
         if let Some(name) = self.agent {

@@ -120,7 +120,7 @@ fn jobs_are_limited_after_expansion() {
     assert_eq!(plan(limits::JOBS / 2).unwrap().jobs.len(), limits::JOBS);
     let found = plan(limits::JOBS / 2 + 1).unwrap_err();
     insta::assert_snapshot!(found, @r"
-    error[P059]: the plan would have 10002 jobs, counted once for each partition, variant and agent; at most 10000 fit
+    error[P059]: the plan would have 10002 jobs, counted once for each partition, variant, agent and device; at most 10000 fit
      --> a.yaml
       = help: use fewer partitions or jobs, or write several pipelines
     ");

@@ -29,7 +29,9 @@ fn exercise(bytes: &[u8]) {
     }
     for found in once.err().iter().flat_map(|found| found.iter()) {
         assert!(!found.message.is_empty() && found.help.is_some(), "{found}");
-        assert!(found.span.start.line >= 1 && found.span.start.byte as usize <= bytes.len());
+        let is_own = found.file == ".garrison/a.yaml";
+        assert!(found.span.start.line >= 1);
+        assert!(!is_own || found.span.start.byte as usize <= bytes.len());
         assert!(!found.to_string().contains(['\u{1b}', '\0', '\u{202e}']), "{found:?}");
     }
     let file = File { name: "a.yaml".into(), bytes: bytes.to_vec() };
@@ -46,8 +48,7 @@ fn assert_ordered(plan: &Plan) {
             assert_eq!(plan.jobs[need as usize].partition, job.partition);
         }
         let is_same = |other: &&pipelines::plan::Job| {
-            (&other.name, &other.partition, &other.matrix, &other.agent)
-                == (&job.name, &job.partition, &job.matrix, &job.agent)
+            (other.title(), &other.partition) == (job.title(), &job.partition)
         };
         assert_eq!(plan.jobs.iter().filter(is_same).count(), 1);
     }

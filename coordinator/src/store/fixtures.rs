@@ -55,6 +55,7 @@ pub(crate) fn run(id: u64, pipeline: &str, state: run::State) -> Run {
         cancelled_by: None,
         group: None,
         superseded_by: None,
+        waves: Vec::new(),
         state,
     }
 }
@@ -76,6 +77,7 @@ pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
         file: "deploy.yaml".to_owned(),
         lock: None,
         concurrency: None,
+        rollouts: Vec::new(),
         jobs,
     })
 }
@@ -161,6 +163,8 @@ pub(crate) fn one_of_each() -> Vec<Change> {
         Change::Lock(Lock {
             key: LockKey { partition: partition("fra-equ01"), name: "site".parse().unwrap() },
             holder: Some(Holder::Run(RunId(1))),
+            device: None,
+            failed: None,
             since: Wall(1),
             in_doubt: Some(RunId(1).job(0).attempt(1)),
         }),

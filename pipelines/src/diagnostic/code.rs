@@ -148,6 +148,9 @@ codes! {
     InvalidEnvironment = "P120", "The name or the URL of an environment cannot be used.";
     NothingToDo = "P121", "Every job is left out.";
     ResourcesWithoutContainer = "P122", "`resources` are given for a job without a container.";
+    InvalidDevices = "P143", "`devices` of a job cannot be used as they are.";
+    InvalidRollout = "P144", "A `rollout` cannot be used where or as it is.";
+    OutputsOfDevices = "P145", "A job that runs for each of several devices has outputs.";
 }
 
 impl fmt::Display for Code {

@@ -40,7 +40,7 @@ impl<'p> Expansion<'p> {
         let known = Known { only: Some(instance.partition), ..self.known };
         let mut of_called = report.of(&called.files);
         let expansion = Expansion::of(&called.pipeline, &inputs, known, &mut of_called)?;
-        let Expansion { jobs, left_out, bytes, .. } = expansion;
+        let Expansion { mut jobs, rollouts, left_out, bytes, .. } = expansion;
         self.bear(bytes, report)?;
         if self.jobs.len() + jobs.len() > limits::JOBS {
             let message = format!("the plan would have more than {} jobs", limits::JOBS);
@@ -50,6 +50,11 @@ impl<'p> Expansion<'p> {
         }
         let name = &instance.written.name.value;
         let offset = u32::try_from(self.jobs.len()).ok()?;
+        let before = u32::try_from(self.rollouts.len()).ok()?;
+        for member in jobs.iter_mut().flat_map(|job| &mut job.rollouts) {
+            member.rollout += before;
+        }
+        self.rollouts.extend(rollouts);
         let places = (offset..).take(jobs.len());
         self.places.entry((name, instance.partition)).or_default().extend(places);
         self.jobs.extend(jobs.into_iter().map(|job| behind.put(job, name, offset)));

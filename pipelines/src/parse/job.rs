@@ -4,8 +4,8 @@ use super::call;
 use super::matrix::matrix;
 use super::resources::resources;
 use super::{
-    agents, cache, failure, lock, outputs, partitions, secrets, services, task, timeout, variables,
-    yes_or_no,
+    agents, cache, devices, failure, lock, outputs, partitions, secrets, services, task, timeout,
+    variables, yes_or_no,
 };
 use crate::ast::{Artifacts, Environment, Job, Need, Text};
 use crate::diagnostic::{Code, Report, quoted};
@@ -92,6 +92,8 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
         when: fields.node("when").and_then(|node| when(report, node)),
         resources: fields.entry("resources").and_then(|entry| resources(report, entry)),
         environment: fields.entry("environment").and_then(|entry| environment(report, entry)),
+        devices: fields.entry("devices").and_then(|entry| devices::devices(report, entry)),
+        rollout: fields.entry("rollout").and_then(|entry| devices::of_job(report, entry)),
         lost_after: fields.node("lost_after").and_then(|node| failure::lost_after(report, node)),
         // Last, so that a job without a usable name also hears what else is wrong with it.
         name: name?,

@@ -1,5 +1,6 @@
 //! `partitions`: where a pipeline and its jobs run.
 
+use super::devices;
 use crate::ast::{Choice, Partitions};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::glob::Glob;
@@ -20,7 +21,7 @@ const PARTITION: &str = "{partition}";
 pub(super) fn of_pipeline(report: &mut Report<'_>, node: &Node, span: Span) -> Option<Partitions> {
     if !matches!(node.value, Value::Map(_)) {
         let names = names(report, node, "`partitions`")?;
-        return Some(Partitions { names: Some(names), choice: None });
+        return Some(Partitions { names: Some(names), choice: None, rollout: None });
     }
     let fields = report.fields(node, span, &keys::PARTITIONS)?;
     let names = match fields.node("names") {
@@ -36,7 +37,8 @@ pub(super) fn of_pipeline(report: &mut Report<'_>, node: &Node, span: Span) -> O
     if node.value == Value::Map(Vec::new()) {
         report.error(Code::Empty, span, "`partitions` chooses nothing", CHOICE_HELP);
     }
-    Some(Partitions { names, choice: Some(Choice { span, select, changed }) })
+    let rollout = fields.entry("rollout").and_then(|entry| devices::of_partitions(report, entry));
+    Some(Partitions { names, choice: Some(Choice { span, select, changed }), rollout })
 }
 
 /// Reads a list of names.

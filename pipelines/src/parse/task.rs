@@ -33,7 +33,8 @@ pub(super) fn task(
     of: &str,
 ) -> Option<Spanned<Task>> {
     let container = fields.entry("container").map(|entry| (entry, container(report, entry)));
-    let ssh = fields.entry("ssh").map(|entry| (entry, ssh(report, entry)));
+    let of_each = fields.entry("devices").is_some();
+    let ssh = fields.entry("ssh").map(|entry| (entry, ssh(report, entry, of_each)));
     let process = fields.entry("process").map(|entry| (entry, process(report, entry)));
     let pipeline = fields.entry("pipeline");
     let pipeline = pipeline.map(|entry| (entry, call(report, entry).map(Task::Pipeline)));
@@ -101,13 +102,29 @@ pub(super) fn image(report: &mut Report<'_>, node: &Node) -> Option<Text> {
     }
 }
 
-fn ssh(report: &mut Report<'_>, entry: &Entry) -> Option<Task> {
+fn ssh(report: &mut Report<'_>, entry: &Entry, of_each: bool) -> Option<Task> {
     let help = "name a device of the partition's inventory: `ssh: { device: leaf01 }`";
     let span: Span = entry.key.span;
-    report.entries(&entry.value, "`ssh`", help)?;
-    let fields = report.fields(&entry.value, span, &keys::SSH)?;
-    let device = report.required(&fields, "device", "`ssh`", help);
-    let device = device.and_then(|entry| report.name(&entry.value, "the device's name"));
+    let fields = if of_each {
+        report.fields_or_none(&entry.value, span, &keys::SSH)?
+    } else {
+        report.entries(&entry.value, "`ssh`", help)?;
+        report.fields(&entry.value, span, &keys::SSH)?
+    };
+    let device = match fields.entry("device") {
+        Some(entry) if of_each => {
+            let message = "the job runs for each of its `devices`, and `ssh` names one";
+            let help = "remove the one or the other";
+            report.error(Code::InvalidDevices, entry.key.span, message, help);
+            None
+        }
+        None if of_each => None,
+        Some(entry) => report.name(&entry.value, "the device's name"),
+        None => {
+            report.required(&fields, "device", "`ssh`", help);
+            None
+        }
+    };
     let user = fields.node("user").and_then(|node| user::read(report, node));
     Some(Task::Ssh(Ssh { device, user }))
 }

@@ -111,9 +111,58 @@ fn partitions() -> Value {
             "names" => about("Chooses among these.", list(name()))?,
             "select" => about("A condition that must hold.", scalar())?,
             "changed" => about("A pattern of files with `{partition}` in it.", text())?,
+            "rollout" => about("A few at a time.", partitions_rollout())?,
             _ => return None,
         })
     })
+}
+
+fn partitions_rollout() -> Value {
+    mapping(&keys::PARTITIONS_ROLLOUT, &[], |key| {
+        Some(match key {
+            "canary" => about("These come first.", list(name()))?,
+            "waves" => about("How many in each wave.", sizes())?,
+            _ => return pace(key),
+        })
+    })
+}
+
+fn devices() -> Value {
+    mapping(&keys::DEVICES, &[], |key| {
+        let names = || any_of(&[name(), list(name())]);
+        Some(match key {
+            "names" => about("These.", list(name()))?,
+            "role" => about("Those of these roles.", names())?,
+            "group" => about("Those of these redundancy groups.", names())?,
+            "labels" => about("Those with these labels.", by_name(scalar()))?,
+            "of" => about("Those of this job, each behind its own.", name())?,
+            _ => return None,
+        })
+    })
+}
+
+fn rollout() -> Value {
+    mapping(&keys::ROLLOUT, &[], |key| {
+        Some(match key {
+            "serial" => about("How many in each wave.", any_of(&[one_of(words::SERIAL), sizes()]))?,
+            "groups" => about("Whether a redundant pair may go together.", one_of(words::GROUPS))?,
+            _ => return pace(key),
+        })
+    })
+}
+
+fn sizes() -> Value {
+    any_of(&[scalar(), list(scalar())])
+}
+
+fn pace(key: &str) -> Option<Value> {
+    let count = || json!({ "type": "integer", "minimum": 1 });
+    match key {
+        "max_parallel" => about("At a time.", count()),
+        "stop_after" => about("So many failures end it.", count()),
+        "pause" => about("Between two waves.", duration()),
+        _ => None,
+    }
 }
 
 fn concurrency() -> Value {
@@ -149,7 +198,7 @@ fn job() -> Value {
             "process" => {
                 about("Runs it on the management server.", or_nothing(nothing(&keys::PROCESS)))?
             }
-            "ssh" => about("Runs it on a device.", ssh())?,
+            "ssh" => about("Runs it on a device.", or_nothing(ssh()))?,
             "pipeline" => about("Another pipeline.", any_of(&[text(), call()]))?,
             "run" => about("Shell commands.", any_text())?,
             "extends" => about("Templates.", any_text())?,
@@ -170,6 +219,8 @@ fn job() -> Value {
                 "Labels that its agent must have, or `each` for all agents.",
                 any_of(&[one_of(words::AGENTS), by_name(scalar())]),
             )?,
+            "devices" => about("Once for each.", any_of(&[list(name()), devices()]))?,
+            "rollout" => about("A few devices at a time.", rollout())?,
             "lock" => about("Held by the job.", name())?,
             "retry" => about("More attempts.", retry())?,
             "on_lost" => about("When its agent is away.", one_of(words::ON_LOST))?,
@@ -191,7 +242,7 @@ fn container() -> Value {
 }
 
 fn ssh() -> Value {
-    mapping(&keys::SSH, &["device"], |key| {
+    mapping(&keys::SSH, &[], |key| {
         Some(match key {
             "device" => about("Of the partition's inventory.", name())?,
             "user" => about("Instead of the inventory's.", text())?,

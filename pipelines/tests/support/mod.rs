@@ -12,7 +12,7 @@ use pipelines::source::File;
 use pipelines::trigger::Trigger;
 
 /// Partitions with an inventory in `tests/cases/inventories`.
-const BOUND: [&str; 4] = ["ams-vars01", "fra-equ01", "fra-equ02", "muc-lab01"];
+const BOUND: [&str; 5] = ["ams-pair01", "ams-vars01", "fra-equ01", "fra-equ02", "muc-lab01"];
 
 /// The folder of a kind of cases.
 pub(crate) fn cases(kind: &str) -> PathBuf {
