@@ -2,10 +2,12 @@
 
 mod process;
 pub mod docker;
+mod render;
 mod script;
 mod secrets;
 pub(crate) mod ssh;
 mod stop;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ use crate::attempt::state::{self, Note, Record, StateWriter};
 use crate::output::Output;
 use crate::processes;
 use crate::secrets::Given;
+
+use render::Render;
 
 pub use docker::Docker;
 pub use process::Process;
@@ -89,12 +93,18 @@ pub fn outputs(dir: &Path) -> PathBuf {
     dir.join("outputs")
 }
 
-/// Carries out `order` by the means that it names.
+/// Carries out `order` by the means that it names, and waits for what it names behind that.
 pub async fn run(order: &Order, context: &mut Context) -> Outcome {
-    match &order.job.task {
+    let outcome = match &order.job.task {
         Task::Process => Process.run(order, context).await,
         Task::Container(_) => Docker::new(docker::Address::from_env()).run(order, context).await,
         Task::Ssh(device) => Ssh(device).run(order, context).await,
+        Task::Render(file) => Render(file).run(order, context).await,
+        Task::Wait => Outcome::Succeeded,
+    };
+    match outcome {
+        Outcome::Succeeded => wait::run(order, context).await,
+        other => other,
     }
 }
 

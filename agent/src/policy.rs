@@ -20,6 +20,9 @@
 //!                         # absolute paths, tried in this order, such as
 //!                         # "/etc/garrison/keys/id_ed25519"; without one, no device is reached
 //!
+//! [wait]
+//! addresses = ["*"]       # which HOST:PORT probes connect to
+//!
 //! [mask]
 //! files = []              # their contents must never leave this host in output
 //! ```
@@ -33,6 +36,7 @@ use std::{fs, io};
 use pipelines::order::Order;
 use pipelines::outcome::Outcome;
 use pipelines::plan::{Container, Network, Ssh, Task};
+use pipelines::probe::Probe;
 use serde::Deserialize;
 
 /// Where the policy rests if nothing else is said.
@@ -81,6 +85,7 @@ struct Rules {
     process: ProcessRules,
     container: ContainerRules,
     ssh: SshRules,
+    wait: WaitRules,
     mask: MaskRules,
 }
 
@@ -106,6 +111,12 @@ struct SshRules {
     users: Vec<String>,
     devices: Vec<String>,
     keys: Vec<AbsolutePath>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WaitRules {
+    addresses: Vec<String>,
 }
 
 /// A path that means the same in the agent and in a runner.
@@ -149,10 +160,13 @@ impl Policy {
     /// Whether `order` may be carried out here.
     pub fn check(&self, order: &Order) -> Result<(), Refusal> {
         match &order.job.task {
-            Task::Process => self.check_process(order.repository.as_str()),
-            Task::Container(container) => self.check_container(container),
-            Task::Ssh(ssh) => self.check_ssh(ssh),
+            Task::Process => self.check_process(order.repository.as_str())?,
+            Task::Container(container) => self.check_container(container)?,
+            Task::Ssh(ssh) => self.check_ssh(ssh)?,
+            // They change nothing here.
+            Task::Render(_) | Task::Wait => {}
         }
+        self.check_wait(&order.job.wait)
     }
 
     /// The values that must never leave this host in output, read anew from their files: each
@@ -218,6 +232,17 @@ impl Policy {
         )
     }
 
+    fn check_wait(&self, probes: &[Probe]) -> Result<(), Refusal> {
+        let rules = &self.rules.wait;
+        probes.iter().filter_map(|probe| probe.check.address()).try_for_each(|address| {
+            self.require(
+                matches_any(&rules.addresses, &address),
+                "wait.addresses",
+                &format!("probes may not connect to {address} from this host"),
+            )
+        })
+    }
+
     fn require(&self, allowed: bool, rule: &'static str, denied: &str) -> Result<(), Refusal> {
         if allowed {
             return Ok(());
@@ -248,6 +273,12 @@ impl Default for ContainerRules {
 impl Default for SshRules {
     fn default() -> Self {
         Self { allow: true, users: any(), devices: any(), keys: Vec::new() }
+    }
+}
+
+impl Default for WaitRules {
+    fn default() -> Self {
+        Self { addresses: any() }
     }
 }
 
@@ -372,6 +403,24 @@ mod tests {
         assert_eq!(rule(&policy, &ssh("deploy", "leaf01")), None);
         assert_eq!(rule(&policy, &ssh("root", "leaf01")), Some("ssh.users"));
         assert_eq!(rule(&policy, &ssh("deploy", "spine01")), Some("ssh.devices"));
+    }
+
+    #[test]
+    fn probes_connect_where_the_site_allows_it() {
+        let waiting = |check: &str| {
+            let mut order = order(Task::Wait);
+            let probe = format!(r#"{{ "check": {check}, "interval_s": 5, "timeout_s": 60 }}"#);
+            order.job.wait.push(serde_json::from_str(&probe).unwrap());
+            order
+        };
+        let tcp = waiting(r#"{ "kind": "tcp", "address": "10.0.0.11:22" }"#);
+        let http = waiting(r#"{ "kind": "http", "url": "https://[fd00::1]/", "status": ["200"] }"#);
+        assert_eq!(rule(&policy(""), &tcp), None);
+        let policy = policy("[wait]\naddresses = [\"10.0.0.*:22\"]");
+        assert_eq!(rule(&policy, &tcp), None);
+        assert_eq!(rule(&policy, &http), Some("wait.addresses"));
+        let refusal = policy.check(&http).unwrap_err().reason;
+        assert!(refusal.starts_with("probes may not connect to [fd00::1]:443"), "{refusal}");
     }
 
     #[test]

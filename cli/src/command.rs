@@ -1,6 +1,7 @@
 //! The operator's commands, one a file.
 
 pub mod agents;
+pub mod artifacts;
 pub mod audit;
 pub mod change;
 mod files;

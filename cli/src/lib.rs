@@ -57,6 +57,8 @@ enum Command {
     Show(command::show::Options),
     /// Prints the log of a run, a job or an attempt.
     Logs(command::logs::Options),
+    /// Lists what jobs left, or downloads it.
+    Artifacts(command::artifacts::Options),
     /// Cancels a run.
     Cancel(command::change::Options),
     /// Tries the jobs of a run again that did not succeed.
@@ -115,6 +117,7 @@ pub fn main() -> ExitCode {
             Command::Runs(options) => command::runs::run(&client, &options, cli.output),
             Command::Show(options) => command::show::run(&client, &options, cli.output),
             Command::Logs(options) => command::logs::run(&client, &options, cli.output),
+            Command::Artifacts(options) => command::artifacts::run(&client, &options, cli.output),
             Command::Cancel(options) => {
                 command::change::run(&client, "cancel", &options, cli.output)
             }

@@ -4,6 +4,7 @@
 //! actor stands in every event that comes of it.
 
 mod agents;
+pub(crate) mod artifacts;
 mod groups;
 mod health;
 pub(crate) mod hooks;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::config::Config;
+use crate::content::Contents;
 use crate::driver::{self, AskError};
 use crate::forge::Forges;
 use crate::logs::Logs;
@@ -58,6 +60,8 @@ pub struct Api {
     pub view: View,
     /// Logs.
     pub logs: Logs,
+    /// What attempts left.
+    pub contents: Contents,
     /// The configuration.
     pub config: Arc<Config>,
     /// Whose webhooks are taken.
@@ -95,6 +99,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/api/v1/runs/{id}/retry", post(runs::retry))
         .route("/api/v1/attempts/{id}/log", get(logs::show))
+        .route("/api/v1/attempts/{id}/artifacts", get(artifacts::list))
+        .route("/api/v1/attempts/{id}/artifacts/{*path}", get(artifacts::show))
         .route("/api/v1/agents", get(agents::list))
         .route("/api/v1/agents/{partition}/{name}/token", post(agents::token))
         .route("/api/v1/agents/{partition}/{name}/revoke", post(agents::revoke))

@@ -90,6 +90,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         driver: handle.clone(),
         view: view.clone(),
         logs: logs.clone(),
+        contents: contents.clone(),
         config: Arc::clone(&config),
         forges,
         hooks: api::hooks::gate(),

@@ -12,6 +12,7 @@ mod problem;
 mod runs;
 mod run;
 mod log;
+mod artifacts;
 mod pager;
 mod output;
 mod style;
@@ -54,6 +55,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/attempts/{id}/log", get(log::show))
         .route("/attempts/{id}/live", get(log::live))
         .route("/attempts/{id}/raw", get(log::raw))
+        .route("/attempts/{id}/artifacts", get(artifacts::show))
+        .route("/attempts/{id}/artifacts/{*path}", get(artifacts::file))
         .route("/login/{secret}", get(login::ask).post(login::open))
         .route("/logout", post(login::close))
         .route("/assets/{name}", get(assets::show))

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use integration::sshd::Sshd;
 use integration::{World, ok};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 const PIPELINE: &str = "on: { manual: {} }\npartitions: [fra]\njobs:\n  switch:\n    \
                         ssh: { device: leaf01 }\n    run:\n      - echo \"on $GARRISON_PARTITION\"\n      \
@@ -97,4 +98,67 @@ fn variables_of_the_inventory_reach_the_device_and_any_pinned_key_may_be_shown()
     assert_eq!(detail["status"], "succeeded", "{detail:#}");
     let log = world.garrison(&["logs", "1.0", "--follow"]).out;
     assert!(log.contains("partition device job pipeline\n"), "{log}");
+}
+
+/// A TLS server on loopback, ended with this.
+struct Tls(Child);
+
+impl Tls {
+    /// One that proves to be `localhost` by the authority whose certificate is left in `dir`.
+    fn start(dir: &Path, port: u16) -> Tls {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let names = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = names.signed_by(&key, &authority).unwrap();
+        for (name, pem) in [
+            ("ca.pem", authority.pem()),
+            ("tls.pem", certificate.pem()),
+            ("tls.key", key.serialize_pem()),
+        ] {
+            fs::write(dir.join(name), pem).unwrap();
+        }
+        let server = Command::new("openssl")
+            .args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}")])
+            .args(["-cert", "tls.pem", "-key", "tls.key"])
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Tls(server.expect("openssl: run `deploy/install-test-needs`"))
+    }
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_job_waits_for_its_device_and_for_what_the_commits_authority_vouches_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Device::start(dir.path());
+    let world = world(dir.path(), &device, &device.host_key);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _tls = Tls::start(dir.path(), port);
+    let pipeline = format!(
+        "on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n  switch:\n    ssh: {{ device: leaf01 }}\n    \
+         run: 'true'\n    wait:\n      - ssh: {{}}\n      \
+         - {{ run: echo state Established, output: 'Established$' }}\n      \
+         - {{ tls: \"localhost:{port}\", ca: files/ca.pem, interval: 1s, timeout: 20s }}\n  \
+         named:\n    wait: [{{ ssh: {{ device: leaf01 }} }}]\n"
+    );
+    let authority = fs::read_to_string(dir.path().join("ca.pem")).unwrap();
+    ok(world.site.commit(&[(".garrison/deploy.yaml", &pipeline), ("files/ca.pem", &authority)]));
+    let run = world.trigger();
+    let detail = world.finished(run);
+    assert_eq!(detail["status"], "succeeded", "{detail:#}\n{}", world.log(run, 0));
+    for passed in ["ssh leaf01", "run `echo state Established`", "tls localhost:"] {
+        let log = world.log(run, 0);
+        assert!(log.contains(&format!("wait: {passed}")), "{log}");
+    }
 }

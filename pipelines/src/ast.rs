@@ -2,6 +2,9 @@
 //!
 //! Whatever is missing here although the language demands it was reported when it was read.
 
+mod render;
+mod wait;
+
 use std::collections::BTreeMap;
 
 use crate::glob::Glob;
@@ -16,6 +19,9 @@ use crate::plan::{Mode, Network, Pull, Retry, Secret, Service};
 use crate::quantity::Share;
 use crate::schedule;
 use crate::source::{Span, Spanned};
+
+pub(crate) use render::Render;
+pub(crate) use wait::{Check, Probe, Wait};
 
 /// Environment variables by name; a value may be a template.
 pub(crate) type Variables = BTreeMap<String, Text>;
@@ -107,6 +113,7 @@ pub(crate) struct Job {
     pub(crate) name: Spanned<JobName>,
     pub(crate) task: Option<Spanned<Task>>,
     pub(crate) run: Vec<Text>,
+    pub(crate) wait: Option<Wait>,
     pub(crate) needs: Vec<Need>,
     pub(crate) variables: Variables,
     pub(crate) secrets: Vec<Spanned<Secret>>,
@@ -203,6 +210,10 @@ pub(crate) enum Task {
     Process,
     Container(Container),
     Ssh(Ssh),
+    /// A file that is made of a template.
+    Render(Render),
+    /// Nothing but what it waits for.
+    Wait,
     Pipeline(Call),
 }
 

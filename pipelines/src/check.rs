@@ -7,8 +7,10 @@ mod lost;
 mod outputs;
 mod place;
 mod schedules;
+mod script;
 mod secrets;
 mod texts;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +65,8 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         lost::check(job, report);
         outputs::check(&outputs, job, report);
         place::check(job, report);
+        script::check(job, report);
+        wait::check(pipeline, job, inventories, report);
         agents::check(pipeline, job, inventories, report);
         devices::check(pipeline, job, inventories, report);
         lock(pipeline, job, report);
@@ -177,7 +181,9 @@ fn device_of<'i>(
     inventories: &'i Inventories,
 ) -> Option<&'i Device> {
     match &job.task.as_ref()?.value {
-        Task::Process | Task::Container(_) | Task::Pipeline(_) => None,
+        Task::Process | Task::Container(_) | Task::Pipeline(_) | Task::Render(_) | Task::Wait => {
+            None
+        }
         Task::Ssh(ssh) => inventories.get(partition)?.devices.get(&ssh.device.as_ref()?.value),
     }
 }
@@ -194,6 +200,8 @@ fn job_bytes(pipeline: &Pipeline, job: &Job) -> usize {
     let cache = job.cache.iter().flat_map(|cache| &cache.paths).map(|glob| glob.as_str().len());
     let services = job.services.iter().flat_map(|services| &services.services);
     let services = services.map(service_bytes);
+    let wait = job.wait.iter().flat_map(|wait| wait.texts()).map(|text| text.value.len());
+    let probes = job.wait.iter().map(|wait| wait.count * JOB_BYTES);
     JOB_BYTES
         + variables
             .chain(run)
@@ -202,6 +210,8 @@ fn job_bytes(pipeline: &Pipeline, job: &Job) -> usize {
             .chain(outputs)
             .chain(cache)
             .chain(services)
+            .chain(wait)
+            .chain(probes)
             .sum::<usize>()
 }
 
@@ -279,7 +289,7 @@ fn need_elsewhere(
 fn task(pipeline: &Pipeline, job: &Job, inventories: &Inventories, report: &mut Report<'_>) {
     let Some(Spanned { value: task, span }) = &job.task else { return };
     match task {
-        Task::Process | Task::Pipeline(_) => {}
+        Task::Process | Task::Pipeline(_) | Task::Render(_) | Task::Wait => {}
         Task::Container(container) => match container.image {
             Image::Default if pipeline.defaults.image.is_none() => {
                 let message = format!(

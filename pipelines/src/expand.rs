@@ -3,7 +3,9 @@
 mod call;
 mod choice;
 mod fill;
+mod render;
 mod rollout;
+mod wait;
 
 use std::collections::BTreeMap;
 
@@ -19,14 +21,15 @@ use crate::devices::Named;
 use crate::diagnostic::{Code, Report};
 use crate::graph::Graph;
 use crate::input::Inputs;
+use crate::inventory::Inventory;
 use crate::left_out::{LeftOut, Reason};
 use crate::limits;
 use crate::matrix::Combination;
 use crate::name::{AgentName, JobName, PartitionName};
 use crate::plan::{
-    Cache, Concurrency, Container, Job, Member, Network, OnLost, Plan, Pull, Rollout, Ssh, Task,
-    When,
+    Cache, Concurrency, Container, Job, Member, Network, OnLost, Plan, Pull, Rollout, Task, When,
 };
+use crate::probe::Probe;
 use crate::scope;
 use crate::source::{Span, Spanned};
 use crate::template::Templates;
@@ -37,7 +40,7 @@ use fill::Fill;
 use rollout::Target;
 
 /// Time limit of a job that names none, in seconds.
-const DEFAULT_TIMEOUT_S: u32 = 60 * 60;
+pub(crate) const DEFAULT_TIMEOUT_S: u32 = 60 * 60;
 
 /// What a run knows beside its pipeline and inputs.
 #[derive(Clone, Copy)]
@@ -326,8 +329,14 @@ impl<'p> Expansion<'p> {
                 return Some(());
             }
         };
-        let task = task(self.pipeline, instance, &fill, report)?;
+        let inventory = self.known.inventories.get(partition);
+        let task = task(self.pipeline, instance, inventory, &fill, report)?;
+        let wait = wait::probes(instance, &task, inventory, &fill, report)?;
         let outputs = written.outputs.iter().flat_map(|outputs| &outputs.names);
+        let rendered = match &task {
+            Task::Render(render) => Some(render.to.clone()),
+            _ => None,
+        };
         let artifacts = written.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
         let retry = written.retry.as_ref().or(self.pipeline.defaults.retry.as_ref());
         let timeout_s = written.timeout_s.or(self.pipeline.defaults.timeout_s);
@@ -344,13 +353,14 @@ impl<'p> Expansion<'p> {
             begun_by: None,
             task,
             run: written.run.iter().map(|line| fill.command(line, report)).collect(),
+            wait,
             cache: written.cache.as_ref().map(|written| cache(written, &fill, report)),
             outputs: outputs.map(|name| name.value.clone()).collect(),
             environment: fill.environment(written.environment.as_ref(), report),
             env: fill.into_env(),
             secrets: written.secrets.iter().map(|secret| secret.value.clone()).collect(),
             timeout_s: timeout_s.unwrap_or(DEFAULT_TIMEOUT_S),
-            artifacts: artifacts.map(|glob| glob.as_str().to_owned()).collect(),
+            artifacts: artifacts.map(|glob| glob.as_str().to_owned()).chain(rendered).collect(),
             artifacts_expire_s: written.artifacts.as_ref().and_then(|it| it.expire_s),
             lock: written.lock.as_ref().map(|lock| lock.value.clone()),
             rollouts: instance.member.into_iter().collect(),
@@ -383,7 +393,15 @@ impl<'p> Expansion<'p> {
     /// Counts what texts became; none if it is too much.
     fn weigh(&mut self, job: &Job, report: &mut Report<'_>) -> Option<()> {
         let env = job.env.iter().map(|(name, value)| name.len() + value.len());
-        self.bear(env.chain(job.run.iter().map(String::len)).sum(), report)
+        let wait = job.wait.iter().map(Probe::bytes);
+        let render = match &job.task {
+            Task::Render(render) => render.bytes(),
+            Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Wait => 0,
+        };
+        self.bear(
+            env.chain(job.run.iter().map(String::len)).chain(wait).sum::<usize>() + render,
+            report,
+        )
     }
 
     fn bear(&mut self, bytes: usize, report: &mut Report<'_>) -> Option<()> {
@@ -418,6 +436,7 @@ fn on_lost(written: &Written) -> Option<OnLost> {
 fn task(
     pipeline: &Pipeline,
     instance: &Instance<'_, '_>,
+    inventory: Option<&Inventory>,
     fill: &fill::Filled<'_>,
     report: &mut Report<'_>,
 ) -> Option<Task> {
@@ -425,20 +444,16 @@ fn task(
         // Its jobs stand for it.
         WrittenTask::Pipeline(_) => None,
         WrittenTask::Process => Some(Task::Process),
+        WrittenTask::Render(render) => {
+            Some(Task::Render(render::render(render, inventory, fill, report)))
+        }
+        WrittenTask::Wait => Some(Task::Wait),
         WrittenTask::Container(container) => {
             self::container(pipeline, instance, container, fill, report).map(Task::Container)
         }
         WrittenTask::Ssh(ssh) => {
             let (name, device) = instance.device?;
-            let (host_key, more_host_keys) = device.host_keys.split_first()?;
-            Some(Task::Ssh(Ssh {
-                device: name.clone(),
-                address: device.address.clone(),
-                port: device.port,
-                user: ssh.user.clone().unwrap_or_else(|| device.user.clone()),
-                host_key: host_key.clone(),
-                more_host_keys: more_host_keys.to_vec(),
-            }))
+            wait::ssh(name, device, ssh.user.as_ref()).map(Task::Ssh)
         }
     }
 }

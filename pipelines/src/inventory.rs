@@ -21,6 +21,8 @@ use crate::yaml::{self, Document, Entry};
 use crate::zone;
 use window::Window;
 
+pub(crate) use device::is_host;
+
 /// Labels, by name.
 pub type Labels = BTreeMap<LabelName, String>;
 

@@ -94,8 +94,10 @@ pub(crate) const JOB: Place = Place {
         "container",
         "process",
         "ssh",
+        "render",
         "pipeline",
         "run",
+        "wait",
         "extends",
         "matrix",
         "when",
@@ -122,7 +124,6 @@ pub(crate) const JOB: Place = Place {
         ("gate", "split the pipeline and start the second part by hand until then"),
         ("inventory", NOTHING_YET),
         ("reboot", NOTHING_YET),
-        ("render", NOTHING_YET),
     ],
 };
 
@@ -139,6 +140,33 @@ pub(crate) const SSH: Place = Place {
     keys: &["device", "user"],
     planned: &[("timeout", "use the job's own `timeout` until then")],
 };
+
+pub(crate) const RENDER: Place =
+    Place { title: "`render`", keys: &["template", "to"], planned: &[] };
+
+pub(crate) const PROBE: Place = Place {
+    title: "a probe",
+    keys: &[
+        "tcp",
+        "ssh",
+        "http",
+        "tls",
+        "run",
+        "status",
+        "body",
+        "server_name",
+        "issuer",
+        "valid_for",
+        "ca",
+        "output",
+        "interval",
+        "timeout",
+    ],
+    planned: &[],
+};
+
+pub(crate) const PROBE_DEVICE: Place =
+    Place { title: "`ssh` of a probe", keys: &["device"], planned: &[] };
 
 pub(crate) const RESOURCES: Place =
     Place { title: "`resources`", keys: &["memory", "cpus"], planned: &[] };
@@ -214,6 +242,9 @@ const PIPELINE_PLACES: &[&Place] = &[
     &CONTAINER,
     &SSH,
     &CALL,
+    &RENDER,
+    &PROBE,
+    &PROBE_DEVICE,
     &ARTIFACTS,
     &CACHE,
     &SERVICE,

@@ -25,6 +25,7 @@ pub mod order;
 pub mod outcome;
 pub mod output;
 pub mod plan;
+pub mod probe;
 pub mod quantity;
 pub mod schedule;
 pub mod schema;

@@ -99,6 +99,9 @@ pub const CACHE_KEY_BYTES: usize = 200;
 /// Most services of a job.
 pub const SERVICES: usize = 10;
 
+/// Most probes of a job.
+pub const PROBES: usize = 32;
+
 /// Longest glob pattern, in bytes.
 pub const GLOB_BYTES: usize = 1024;
 

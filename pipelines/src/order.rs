@@ -7,7 +7,7 @@ use crate::name::{PartitionName, PipelineName, RepositoryName};
 use crate::plan::{Job, Task};
 
 /// The highest version of [`Order`] that this build knows; an agent refuses a higher one.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 6;
 
 /// The version of orders whose job has secrets: an agent that does not know them must not start it.
 const WITH_SECRETS: u32 = 2;
@@ -17,6 +17,12 @@ const WITH_OUTPUTS: u32 = 3;
 
 /// The version of orders whose job has services: an agent that does not know them would not start any.
 const WITH_SERVICES: u32 = 4;
+
+/// The version of orders whose job waits: an agent that does not know probes would not try any.
+const WITH_WAIT: u32 = 5;
+
+/// The version of orders that render: an agent that does not know them cannot read one.
+const WITH_RENDER: u32 = 6;
 
 /// The version of all others.
 const PLAIN: u32 = 1;
@@ -72,6 +78,8 @@ impl Order {
             (!job.secrets.is_empty(), WITH_SECRETS),
             (!job.outputs.is_empty(), WITH_OUTPUTS),
             (has_services, WITH_SERVICES),
+            (!job.wait.is_empty(), WITH_WAIT),
+            (matches!(job.task, Task::Render(_)), WITH_RENDER),
         ];
         let versions = needed.iter().filter(|(needs, _)| *needs).map(|(_, version)| *version);
         versions.max().unwrap_or(PLAIN)
@@ -93,5 +101,36 @@ impl Order {
             return Err(Error::Version { found });
         }
         Ok(serde_json::from_slice(bytes)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::Render;
+    use crate::probe::{Check, Probe};
+
+    use super::*;
+
+    #[test]
+    fn an_agent_that_does_not_know_what_a_job_needs_refuses_its_order() {
+        let job = |task: Task| Job::new("a".parse().unwrap(), "fra".parse().unwrap(), task, vec![]);
+        assert_eq!(Order::version_of(&job(Task::Process)), PLAIN);
+        let address = "leaf01:22".to_owned();
+        let probe = Probe { check: Check::Tcp { address }, interval_s: 5, timeout_s: 300 };
+        let mut waiting = job(Task::Process);
+        waiting.wait.push(probe);
+        assert_eq!(Order::version_of(&waiting), WITH_WAIT);
+        let (template, to, values) = ("a".to_owned(), "b".to_owned(), serde_json::Map::new());
+        waiting.task = Task::Render(Render { template, to, values });
+        assert_eq!(Order::version_of(&waiting), WITH_RENDER);
+        assert_eq!(VERSION, WITH_RENDER);
+    }
+
+    #[test]
+    fn a_job_that_waits_for_nothing_is_written_as_it_was_before_there_were_probes() {
+        let old = r#"{"name":"a","partition":"fra","task":{"kind":"process"},"run":["a"],"timeout_s":60}"#;
+        let job: Job = serde_json::from_str(old).unwrap();
+        assert_eq!(job.wait, []);
+        assert_eq!(serde_json::to_string(&job).unwrap(), old);
     }
 }

@@ -58,6 +58,10 @@ pub enum Exit {
     Signal(i32),
     /// With 0, but its outputs are not what they should be; in words.
     Outputs(String),
+    /// With 0, but something that the job waited for did not come; in words.
+    Wait(String),
+    /// No program: a file could not be made of its template; in words.
+    Render(String),
 }
 
 /// What an attempt leaves behind when it ends; durable on the agent before anybody hears of it.
@@ -160,7 +164,9 @@ impl fmt::Display for Exit {
         match self {
             Exit::Code(code) => write!(f, "exit status {code}"),
             Exit::Signal(signal) => write!(f, "ended by signal {signal}"),
-            Exit::Outputs(problem) => f.write_str(problem),
+            Exit::Outputs(problem) | Exit::Wait(problem) | Exit::Render(problem) => {
+                f.write_str(problem)
+            }
         }
     }
 }

@@ -12,12 +12,14 @@ mod matrix;
 mod on;
 mod outputs;
 mod partitions;
+mod render;
 mod resources;
 mod schedule;
 mod secrets;
 mod services;
 mod task;
 mod variables;
+mod wait;
 
 use crate::ast::{Defaults, Partitions, Pipeline};
 use crate::diagnostic::{Code, Report, quoted};
@@ -31,7 +33,9 @@ pub(crate) use cache::check_key as check_cache_key;
 pub(crate) use call::call;
 pub(crate) use on::on;
 pub(crate) use partitions::{files_of, names_of as partition_names};
+pub(crate) use render::check_path as check_render_path;
 pub(crate) use variables::{check_name as variable_name, variables};
+pub(crate) use wait::Form as ProbeForm;
 
 /// Words of which one may stand somewhere, for the schema.
 pub(crate) mod words {

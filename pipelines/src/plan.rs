@@ -13,6 +13,7 @@ use crate::name::{
     RedundancyGroupName, ServiceName,
 };
 use crate::output;
+use crate::probe::Probe;
 use crate::secret::SecretName;
 use crate::title::Title;
 
@@ -163,6 +164,9 @@ pub struct Job {
     pub task: Task,
     /// Shell lines; the first one that fails ends the job.
     pub run: Vec<String>,
+    /// What must be so, one after the other, before the job has succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wait: Vec<Probe>,
     /// Environment of the script, all scopes merged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -258,6 +262,7 @@ impl Job {
             begun_by: None,
             task,
             run,
+            wait: Vec::new(),
             env: BTreeMap::new(),
             secrets: Vec::new(),
             timeout_s: 60,
@@ -279,7 +284,9 @@ impl Job {
     pub fn at(&self) -> Option<&DeviceName> {
         match &self.task {
             Task::Ssh(ssh) => Some(&ssh.device),
-            Task::Process | Task::Container(_) => self.device.as_ref(),
+            Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait => {
+                self.device.as_ref()
+            }
         }
     }
 
@@ -420,6 +427,10 @@ pub enum Task {
     Container(Container),
     /// A command on a device.
     Ssh(Ssh),
+    /// A file that the runner makes of a template.
+    Render(Render),
+    /// Nothing but what the job waits for.
+    Wait,
 }
 
 /// The container that a job runs in.
@@ -499,6 +510,25 @@ pub enum Network {
     Host,
     /// None but loopback.
     None,
+}
+
+/// A file that is made of a template of the commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Render {
+    /// The template, relative to the working directory.
+    pub template: String,
+    /// Where the file is left, relative to the working directory; the job's artifact.
+    pub to: String,
+    /// What the template reads, by name.
+    pub values: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Render {
+    /// How many bytes it takes in a plan.
+    pub(crate) fn bytes(&self) -> usize {
+        let values = serde_json::to_vec(&self.values).map_or(0, |json| json.len());
+        self.template.len() + self.to.len() + values
+    }
 }
 
 /// A device and how to reach it, as the partition's inventory says.

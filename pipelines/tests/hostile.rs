@@ -228,3 +228,17 @@ fn lint_warns_about_inventories_that_are_not_at_hand() {
     assert!(!found.has_errors() && !found.is_empty(), "{found}");
     assert!(compile(&sources, &Trigger::by_hand()).is_err());
 }
+
+#[test]
+fn patterns_that_are_dear_to_make_cost_a_plan_little() {
+    let mut text = format!("{HEAD}jobs:\n");
+    let dear = r"(((\\w{999}|\\d{999}){999}){999})";
+    for n in 0..250 {
+        let probe = format!("{{ http: \"http://a/\", body: \"{dear}\" }}");
+        writeln!(text, "  j{n}: {{ wait: [{}] }}", vec![probe; 32].join(", ")).unwrap();
+    }
+    let started = Instant::now();
+    let plan = compile(&sources("a.yaml", text.as_bytes()), &Trigger::by_hand()).unwrap();
+    assert!(started.elapsed() < DEADLINE, "took {:?}", started.elapsed());
+    assert_eq!(plan.jobs.len(), 500);
+}

@@ -9,6 +9,7 @@
 //! deep. Since folders are never symlinks, no chain of links leads outside.
 
 mod form;
+mod list;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use crate::content::Hash;
 
+pub use list::{Content, Listed, list};
 pub use read::unpack;
 pub use write::{Writer, pack};
 

@@ -29,6 +29,12 @@ impl Hash {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What the digits stand for.
+    pub fn bytes(&self) -> [u8; 32] {
+        let byte = |at: usize| u8::from_str_radix(&self.0[2 * at..2 * at + 2], 16);
+        std::array::from_fn(|at| byte(at).expect("they are hex digits"))
+    }
 }
 
 impl FromStr for Hash {

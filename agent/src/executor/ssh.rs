@@ -12,6 +12,7 @@
 
 mod connection;
 mod device;
+pub(super) mod probe;
 mod session;
 
 use std::io;

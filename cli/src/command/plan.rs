@@ -146,6 +146,8 @@ fn row(index: usize, job: &Job) -> Vec<String> {
         Task::Process => "as a process".to_owned(),
         Task::Container(container) => format!("in {}", container.image),
         Task::Ssh(ssh) => format!("on {}", ssh.device),
+        Task::Render(render) => format!("renders {}", render.to),
+        Task::Wait => "waits".to_owned(),
     };
     let needs: Vec<_> = job.needs.iter().map(u32::to_string).collect();
     let after = match (needs.is_empty(), job.when) {

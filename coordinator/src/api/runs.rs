@@ -287,6 +287,8 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
         Task::Process => "process",
         Task::Container(_) => "container",
         Task::Ssh(_) => "ssh",
+        Task::Render(_) => "render",
+        Task::Wait => "wait",
     };
     Ok(Job {
         id: job.id,
@@ -349,6 +351,7 @@ fn attempt(api: &Api, attempt: attempt::Attempt) -> Result<Attempt, Failure> {
         outcome: attempt.outcome().cloned(),
         started_us,
         finished_us: verdict.map(|verdict| verdict.finished_us),
+        artifacts: verdict.map(|verdict| verdict.artifacts.clone()).unwrap_or_default(),
         log_length: verdict.map(|verdict| verdict.log.length),
         // Of an attempt whose order found no room on the agent's disk there is no log.
         log_complete: verdict.is_some_and(|verdict| verdict.log.length == 0)

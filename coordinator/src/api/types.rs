@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use coordinator_core::lock::Holder;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
 use pipelines::lock::Subject;
@@ -12,7 +13,7 @@ use pipelines::name::{
     AgentName, DeviceName, GroupName, LabelName, PartitionName, PipelineName, RepositoryName,
     TokenName,
 };
-use pipelines::outcome::Outcome;
+use pipelines::outcome::{Artifact, Outcome};
 use pipelines::output::Outputs;
 use pipelines::plan::Environment;
 use pipelines::secret::{SecretName, Value};
@@ -198,6 +199,53 @@ pub struct Attempt {
     pub log_length: Option<u64>,
     /// Whether all of the log is here, with the right checksum.
     pub log_complete: bool,
+    /// Archives of what it left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+}
+
+/// `GET /api/v1/attempts/{id}/artifacts`: what an attempt left, sorted by path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifacts {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its files.
+    pub files: Vec<ArtifactFile>,
+    /// Symlinks among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<ArtifactLink>,
+}
+
+/// A file that an attempt left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactFile {
+    /// Its path, relative to the job's working directory.
+    pub path: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes, in hex.
+    pub sha256: String,
+    /// Whether it may be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+}
+
+/// A symlink that an attempt left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactLink {
+    /// Its path, relative to the job's working directory.
+    pub path: String,
+    /// Where it leads.
+    pub target: String,
+}
+
+impl ArtifactFile {
+    /// Where it is to be had, among the pages and, behind `/api/v1`, of the API.
+    pub fn address(&self, attempt: AttemptId) -> String {
+        let parts = self.path.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC));
+        let parts: Vec<_> = parts.map(|part| part.to_string()).collect();
+        format!("/attempts/{attempt}/artifacts/{}", parts.join("/"))
+    }
 }
 
 /// An item of `GET /api/v1/agents`.

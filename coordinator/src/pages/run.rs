@@ -78,6 +78,8 @@ struct Job {
 struct Attempt {
     id: AttemptId,
     status: Status,
+    /// How many files it left.
+    files: u64,
 }
 
 /// `GET /runs/{id}`.
@@ -241,5 +243,6 @@ fn is_timed(attempt: &types::Attempt) -> bool {
 }
 
 fn attempt(attempt: &types::Attempt) -> Attempt {
-    Attempt { id: attempt.id, status: Status::from(attempt.status.as_str()) }
+    let files = attempt.artifacts.iter().map(|artifact| artifact.files).sum();
+    Attempt { id: attempt.id, status: Status::from(attempt.status.as_str()), files }
 }

@@ -36,6 +36,9 @@ pub(super) fn check(job: &Job, report: &mut Report<'_>) {
             let help = "see that another attempt does no harm then, or write `on_lost: wait`";
             report.warning(Code::LostOnHostNetwork, on_lost.span, message, help);
         }
-        Some(Task::Container(_) | Task::Process | Task::Pipeline(_)) | None => {}
+        Some(
+            Task::Container(_) | Task::Process | Task::Pipeline(_) | Task::Render(_) | Task::Wait,
+        )
+        | None => {}
     }
 }

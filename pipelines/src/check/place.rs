@@ -14,7 +14,7 @@ pub(super) fn check(job: &Job, report: &mut Report<'_>) {
         report.error(Code::CacheOnDevice, cache.span, message, help);
     }
     let Some(services) = &job.services else { return };
-    if let Some(Task::Process | Task::Ssh(_)) = task {
+    if let Some(Task::Process | Task::Ssh(_) | Task::Render(_) | Task::Wait) = task {
         let message = format!("the job {of} has services, but runs in no container");
         let help = "make a container job of it: services share the network of its container";
         report.error(Code::ServicesWithoutContainer, services.span, message, help);

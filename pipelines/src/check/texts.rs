@@ -61,7 +61,8 @@ fn check_text(text: &Text, names: &Names, templates: &Templates, report: &mut Re
 
 /// Whether a job has a condition or a text to be filled in: most have none.
 pub(crate) fn reads_anything(pipeline: &Pipeline, job: &Job) -> bool {
-    job.when.is_some() || texts(pipeline, job).any(|text| is_template(&text.value))
+    let renders = job.task.as_ref().is_some_and(|task| matches!(task.value, Task::Render(_)));
+    renders || job.when.is_some() || texts(pipeline, job).any(|text| is_template(&text.value))
 }
 
 fn texts<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p Text> {
@@ -77,14 +78,25 @@ fn others<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p 
             Image::Default => pipeline.defaults.image.as_ref(),
             Image::Unusable => None,
         },
-        Some(Task::Process | Task::Ssh(_) | Task::Pipeline(_)) | None => None,
+        Some(Task::Process | Task::Ssh(_) | Task::Pipeline(_) | Task::Render(_) | Task::Wait)
+        | None => None,
     };
     let environment = job.environment.iter().flat_map(|it| [Some(&it.name), it.url.as_ref()]);
     let cache = job.cache.iter().map(|cache| &cache.key);
-    let given = match job.task.as_ref().map(|task| &task.value) {
-        Some(Task::Pipeline(call)) => call.inputs.as_slice(),
-        Some(Task::Process | Task::Container(_) | Task::Ssh(_)) | None => &[],
+    let (render, given) = match job.task.as_ref().map(|task| &task.value) {
+        Some(Task::Render(render)) => (Some([&render.template, &render.to]), &[][..]),
+        Some(Task::Pipeline(call)) => (None, call.inputs.as_slice()),
+        Some(Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Wait) | None => {
+            (None, &[][..])
+        }
     };
-    let given = given.iter().map(|(_, text)| text);
-    job.run.iter().chain(image).chain(environment.flatten()).chain(cache).chain(given)
+    let wait = job.wait.iter().flat_map(|wait| wait.texts());
+    job.run
+        .iter()
+        .chain(image)
+        .chain(environment.flatten())
+        .chain(cache)
+        .chain(wait)
+        .chain(render.into_iter().flatten())
+        .chain(given.iter().map(|(_, text)| text))
 }

@@ -81,7 +81,7 @@ codes! {
     InvalidInput = "P048", "An input is declared wrongly, or its value cannot be used.";
     LockInLock = "P049", "A job has a lock, and its pipeline has one too.";
 
-    NotOneTask = "P050", "A job has none or several of `container`, `ssh`, `process` and `pipeline`.";
+    NotOneTask = "P050", "A job is not exactly one of `container`, `ssh`, `process`, `render` and `pipeline`, or `wait` alone.";
     UnknownJob = "P051", "`needs` names a job that does not exist.";
     NeedsItself = "P052", "A job needs itself.";
     Cycle = "P053", "Jobs need each other in a circle.";
@@ -148,6 +148,14 @@ codes! {
     InvalidEnvironment = "P120", "The name or the URL of an environment cannot be used.";
     NothingToDo = "P121", "Every job is left out.";
     ResourcesWithoutContainer = "P122", "`resources` are given for a job without a container.";
+    NotOneProbe = "P127", "An entry of `wait` has none or several of `tcp`, `ssh`, `http`, `tls` and `run`.";
+    ProbeOption = "P128", "A key of a probe does not go with its kind.";
+    InvalidProbe = "P129", "An address, URL, status, pattern or path of a probe cannot be used.";
+    ProbeWithoutDevice = "P130", "A probe is for the job's own device, and the job has none.";
+    TooManyProbes = "P131", "A job waits for too many things.";
+    ProbeOutlivesJob = "P132", "A probe may take longer than its job.";
+    WithoutScript = "P133", "A job without a script has what only a script can use or leave.";
+    InvalidRender = "P134", "A path of `render` cannot be used.";
     InvalidDevices = "P143", "`devices` of a job cannot be used as they are.";
     InvalidRollout = "P144", "A `rollout` cannot be used where or as it is.";
     OutputsOfDevices = "P145", "A job that runs for each of several devices has outputs.";

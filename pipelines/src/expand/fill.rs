@@ -9,7 +9,7 @@ use crate::image;
 use crate::inventory;
 use crate::limits;
 use crate::matrix::{self, Combination};
-use crate::parse;
+use crate::parse::{self, ProbeForm};
 use crate::plan::Environment;
 use crate::scope::{Place, Scope, Value};
 use crate::template::{Context, Kind, Templates, is_template};
@@ -144,6 +144,26 @@ impl Filled<'_> {
         let key = self.plain(text, report).into_owned();
         parse::check_cache_key(report, &key, text.span);
         key
+    }
+
+    /// A text of a probe.
+    pub(super) fn of_probe(&self, text: &Text, form: ProbeForm, report: &mut Report<'_>) -> String {
+        let filled = self.plain(text, report).into_owned();
+        // What is as it was written was checked, and what could not be filled in was reported.
+        if is_template(&text.value) && !is_template(&filled) {
+            form.check(report, &filled, text);
+        }
+        filled
+    }
+
+    /// A path of a rendered file, or of its template.
+    pub(super) fn path(&self, text: &Text, report: &mut Report<'_>) -> String {
+        let filled = self.plain(text, report).into_owned();
+        // What is as it was written was checked, and what could not be filled in was reported.
+        if is_template(&text.value) && !is_template(&filled) {
+            parse::check_render_path(report, &filled, text);
+        }
+        filled
     }
 
     /// A text of no certain kind.

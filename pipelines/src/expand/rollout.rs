@@ -35,7 +35,11 @@ impl<'p> Expansion<'p> {
                     let inventory = self.known.inventories.get(partition)?;
                     Some(inventory.devices.get_key_value(name)?)
                 }
-                WrittenTask::Process | WrittenTask::Container(_) | WrittenTask::Pipeline(_) => None,
+                WrittenTask::Process
+                | WrittenTask::Container(_)
+                | WrittenTask::Render(_)
+                | WrittenTask::Wait
+                | WrittenTask::Pipeline(_) => None,
             };
             let is_shared = is_shared(written);
             return Some(vec![Target { device, member: None, is_shared }]);

@@ -52,12 +52,17 @@ pub(super) fn device(report: &mut Report<'_>, entry: &Entry) -> Option<(DeviceNa
 
 fn address(report: &mut Report<'_>, node: &Node) -> Option<String> {
     let text = report.text(node, "`address`", ADDRESS_HELP)?;
-    if text.parse::<IpAddr>().is_ok() || is_host_name(text) {
+    if is_host(text) {
         return Some(text.to_owned());
     }
     let message = format!("{} is neither an IP address nor a host name", quoted(text));
     report.error(Code::InvalidAddress, node.span, message, ADDRESS_HELP);
     None
+}
+
+/// Whether it is an IP address or a host name.
+pub(crate) fn is_host(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok() || is_host_name(text)
 }
 
 /// By RFC 1123, section 2.1; what looks like an IPv4 address is none.

@@ -12,7 +12,8 @@ const HELP: &str = "name the other pipeline's file: `pipeline: .garrison/base.ya
                     `pipeline: { file: .garrison/base.yaml, inputs: { os: 4.3.0 } }`";
 
 /// What may stand beside `pipeline`, or is told otherwise: that a job does two things.
-const BESIDE: &[&str] = &["pipeline", "needs", "when", "partitions", "container", "ssh", "process"];
+const BESIDE: &[&str] =
+    &["pipeline", "needs", "when", "partitions", "container", "ssh", "process", "render"];
 
 /// Reads `pipeline` of a job.
 pub(crate) fn call(report: &mut Report<'_>, entry: &Entry) -> Option<Call> {

@@ -5,9 +5,9 @@ use super::matrix::matrix;
 use super::resources::resources;
 use super::{
     agents, cache, devices, failure, lock, outputs, partitions, secrets, services, task, timeout,
-    variables, yes_or_no,
+    variables, wait, yes_or_no,
 };
-use crate::ast::{Artifacts, Environment, Job, Need, Text};
+use crate::ast::{Artifacts, Environment, Job, Need, Task, Text};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::glob::Glob;
 use crate::keys;
@@ -59,14 +59,17 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
     if is_call {
         call::alone(report, &fields, &of);
     }
-    let script = if is_call || fields.has_refused(task::WITHOUT_SCRIPT) {
-        None
+    let only_waits = task.as_ref().is_some_and(|task| matches!(task.value, Task::Wait));
+    let has_script = !only_waits && !is_call && fields.entry("render").is_none();
+    let script = if !has_script || fields.has_refused(task::WITHOUT_SCRIPT) {
+        fields.entry("run")
     } else {
         report.required(&fields, "run", &of, RUN_HELP)
     };
     Some(Job {
         task,
         run: script.map(|entry| run(report, entry)).unwrap_or_default(),
+        wait: fields.entry("wait").and_then(|entry| wait::wait(report, entry)),
         needs: fields.node("needs").map(|node| needs(report, node)).unwrap_or_default(),
         variables: fields.node("variables").map(|node| variables(report, node)).unwrap_or_default(),
         secrets: fields
@@ -113,7 +116,8 @@ fn run(report: &mut Report<'_>, entry: &Entry) -> Vec<Text> {
     lines.iter().filter_map(|line| command(report, line)).collect()
 }
 
-fn command(report: &mut Report<'_>, node: &Node) -> Option<Text> {
+/// Reads a shell command.
+pub(super) fn command(report: &mut Report<'_>, node: &Node) -> Option<Text> {
     let help = match node.value {
         Value::Map(_) => "put the command into quotes: without them, `: ` makes a mapping of it",
         Value::List(_) => "put the command into quotes: without them, `[` begins a list",

@@ -1,6 +1,8 @@
-//! By what means a job runs: `container`, `ssh`, `process`, or as another `pipeline`.
+//! By what means a job runs: `container`, `ssh`, `process`, `render`, or as another `pipeline`; or it only
+//! waits.
 
 use super::call::call;
+use super::render;
 use crate::ast::{Container, Image, Ssh, Task, Text};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::fields::Fields;
@@ -16,9 +18,9 @@ const TASK_HELP: &str = "write one of `container: {}`, `ssh: { device: leaf01 }`
                          `pipeline: .garrison/other.yaml`";
 
 /// Planned kinds of jobs that run no script.
-pub(super) const WITHOUT_SCRIPT: &[&str] = &["gate", "render"];
+pub(super) const WITHOUT_SCRIPT: &[&str] = &["gate"];
 
-const WITH_SCRIPT: &[&str] = &["container", "ssh", "process", "pipeline"];
+const KINDS: &[&str] = &["container", "ssh", "process", "render", "pipeline"];
 
 pub(crate) const PULL: &[(&str, Pull)] =
     &[("if-missing", Pull::IfMissing), ("always", Pull::Always), ("never", Pull::Never)];
@@ -36,12 +38,17 @@ pub(super) fn task(
     let of_each = fields.entry("devices").is_some();
     let ssh = fields.entry("ssh").map(|entry| (entry, ssh(report, entry, of_each)));
     let process = fields.entry("process").map(|entry| (entry, process(report, entry)));
+    let render = fields.entry("render").map(|entry| (entry, render::render(report, entry)));
     let pipeline = fields.entry("pipeline");
     let pipeline = pipeline.map(|entry| (entry, call(report, entry).map(Task::Pipeline)));
-    let mut tasks: Vec<_> = [container, ssh, process, pipeline].into_iter().flatten().collect();
+    let tasks = [container, ssh, process, render, pipeline];
+    let mut tasks: Vec<_> = tasks.into_iter().flatten().collect();
     tasks.sort_by_key(|(entry, _)| entry.key.span);
     match tasks.as_mut_slice() {
-        [] if fields.has_refused(WITH_SCRIPT) || fields.has_refused(WITHOUT_SCRIPT) => None,
+        [] if fields.has_refused(KINDS) || fields.has_refused(WITHOUT_SCRIPT) => None,
+        [] if fields.entry("run").is_none() && fields.entry("wait").is_some() => {
+            fields.entry("wait").map(|entry| Spanned::new(Task::Wait, entry.key.span))
+        }
         [] => {
             let message =
                 format!("{of} does nothing: it has no `container`, `ssh`, `process` or `pipeline`");

@@ -199,8 +199,10 @@ fn job() -> Value {
                 about("Runs it on the management server.", or_nothing(nothing(&keys::PROCESS)))?
             }
             "ssh" => about("Runs it on a device.", or_nothing(ssh()))?,
+            "render" => about("Makes a file of a template.", render())?,
             "pipeline" => about("Another pipeline.", any_of(&[text(), call()]))?,
             "run" => about("Shell commands.", any_text())?,
+            "wait" => about("What must be so behind the script.", list(probe()))?,
             "extends" => about("Templates.", any_text())?,
             "matrix" => about("Its variants.", matrix())?,
             "when" => about("A condition.", scalar())?,
@@ -260,6 +262,49 @@ fn call() -> Value {
             "inputs" => about("What it is started with.", by_name(scalar()))?,
             _ => return None,
         })
+    })
+}
+
+fn render() -> Value {
+    mapping(&keys::RENDER, &["template", "to"], |key| {
+        Some(match key {
+            "template" => about("A file of the commit.", text())?,
+            "to" => about("The file to make, an artifact.", text())?,
+            _ => return None,
+        })
+    })
+}
+
+fn probe() -> Value {
+    mapping(&keys::PROBE, &[], |key| {
+        Some(match key {
+            "tcp" => about("HOST:PORT that accepts connections.", text())?,
+            "ssh" => {
+                about("HOST:PORT of an SSH server, or a device.", any_of(&[text(), device()]))?
+            }
+            "http" => about("A URL that answers.", text())?,
+            "tls" => about("HOST:PORT with a certificate.", text())?,
+            "run" => about("A command on the job's own device that succeeds.", text())?,
+            "status" => about(
+                "Such as `200` or `2xx`; `200`, if missing.",
+                any_of(&[scalar(), list(scalar())]),
+            )?,
+            "body" => about("A regular expression that the body matches.", text())?,
+            "server_name" => about("Instead of the address's host.", text())?,
+            "issuer" => about("In the name of who issued the certificate.", text())?,
+            "valid_for" => about("At least that long.", duration())?,
+            "ca" => about("A file with authorities to trust.", text())?,
+            "output" => about("A regular expression that its output matches.", text())?,
+            "interval" | "timeout" => duration(),
+            _ => return None,
+        })
+    })
+}
+
+fn device() -> Value {
+    mapping(&keys::PROBE_DEVICE, &[], |key| match key {
+        "device" => about("Of the inventory; the job's own, if missing.", name()),
+        _ => None,
     })
 }
 

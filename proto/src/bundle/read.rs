@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tar::{EntryType, Header};
 
-use crate::content::Hasher;
+use crate::content::{Hash, Hasher};
 
 use super::form::{BLOCK, Kind, Rules, head, padding};
 use super::{Error, MAX_PATH, MAX_SIZE, Packed, Problem, file_error, refused};
@@ -19,7 +19,7 @@ use super::{Error, MAX_PATH, MAX_SIZE, Packed, Problem, file_error, refused};
 /// # Errors
 /// Everything that is not in canonical form; nothing is ever written outside of `into`.
 pub fn unpack(input: impl Read, into: &Path) -> Result<Packed, Error> {
-    let mut reader = Reader { input, hasher: Hasher::default(), at: 0 };
+    let mut reader = Reader::new(input);
     let mut rules = Rules::default();
     let mut files = 0;
     while let Some(entry) = reader.entry()? {
@@ -38,12 +38,12 @@ pub fn unpack(input: impl Read, into: &Path) -> Result<Packed, Error> {
             }
             Kind::File { executable, size } => {
                 make_room(&entry.path, &place)?;
-                reader.content(size, &place, if executable { 0o755 } else { 0o644 })?;
+                file(&mut reader, size, &place, if executable { 0o755 } else { 0o644 })?;
                 files += 1;
             }
         }
     }
-    let (hash, size) = reader.hasher.finish();
+    let (hash, size) = reader.finish();
     Ok(Packed { hash, size, files })
 }
 
@@ -69,7 +69,17 @@ fn make_room(path: &str, place: &Path) -> Result<(), Error> {
     }
 }
 
-struct Reader<R> {
+fn file(reader: &mut Reader<impl Read>, size: u64, place: &Path, mode: u32) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(mode);
+    let mut file = options.open(place).map_err(file_error(place))?;
+    reader.content(size, &mut file, |source| file_error(place)(source))?;
+    // Whatever the umask took.
+    file.set_permissions(Permissions::from_mode(mode)).map_err(file_error(place))
+}
+
+/// Reads the entries of a bundle, one after the other.
+pub(super) struct Reader<R> {
     input: R,
     hasher: Hasher,
     /// Where the entry in hand begins.
@@ -77,15 +87,15 @@ struct Reader<R> {
 }
 
 /// An entry's blocks before its content, and what they say.
-struct Entry {
-    head: Vec<u8>,
+pub(super) struct Entry {
+    pub(super) head: Vec<u8>,
     header: Header,
-    path: String,
+    pub(super) path: String,
     target: String,
 }
 
 impl Entry {
-    fn kind(&self) -> Result<Kind<'_>, Error> {
+    pub(super) fn kind(&self) -> Result<Kind<'_>, Error> {
         match self.header.entry_type() {
             EntryType::Directory => Ok(Kind::Directory),
             EntryType::Symlink => Ok(Kind::Symlink { target: &self.target }),
@@ -100,8 +110,22 @@ impl Entry {
 }
 
 impl<R: Read> Reader<R> {
+    pub(super) fn new(input: R) -> Self {
+        Reader { input, hasher: Hasher::default(), at: 0 }
+    }
+
+    /// How many bytes of the bundle were read.
+    pub(super) fn position(&self) -> u64 {
+        self.hasher.length()
+    }
+
+    /// The hash and the length of what was read.
+    pub(super) fn finish(self) -> (Hash, u64) {
+        self.hasher.finish()
+    }
+
     /// The next entry; none at the end, behind which nothing may follow.
-    fn entry(&mut self) -> Result<Option<Entry>, Error> {
+    pub(super) fn entry(&mut self) -> Result<Option<Entry>, Error> {
         self.at = self.hasher.length();
         let mut head = Vec::new();
         let (mut path, mut target) = (None, None);
@@ -143,27 +167,24 @@ impl<R: Read> Reader<R> {
         Ok(text)
     }
 
-    fn content(&mut self, size: u64, place: &Path, mode: u32) -> Result<(), Error> {
+    /// Copies the content of a file `to`, whose errors are `told` so.
+    pub(super) fn content(
+        &mut self,
+        size: u64,
+        to: &mut impl io::Write,
+        told: impl Fn(io::Error) -> Error,
+    ) -> Result<(), Error> {
         if self.hasher.length().saturating_add(size) > MAX_SIZE {
             return Err(Error::TooLarge);
         }
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(place)
-            .map_err(file_error(place))?;
         let mut buffer = vec![0; (64 << 10).min(size as usize)];
         let mut left = size;
         while left > 0 {
             let part = buffer.len().min(left as usize);
             self.fill(&mut buffer[..part])?;
-            io::Write::write_all(&mut file, &buffer[..part]).map_err(file_error(place))?;
+            to.write_all(&buffer[..part]).map_err(&told)?;
             left -= part as u64;
         }
-        // Whatever the umask took.
-        file.set_permissions(Permissions::from_mode(mode)).map_err(file_error(place))?;
         let mut padded = vec![0; padding(size)];
         self.fill(&mut padded)?;
         if padded.iter().any(|&byte| byte != 0) { Err(self.malformed()) } else { Ok(()) }
@@ -189,7 +210,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    fn malformed(&self) -> Error {
+    pub(super) fn malformed(&self) -> Error {
         Error::Malformed { at: self.at }
     }
 }

@@ -278,3 +278,25 @@ fn sizes_and_counts_are_bounded_before_anything_is_read() {
     (0..MAX_ENTRIES).for_each(|n| admit(n).unwrap());
     assert!(matches!(admit(MAX_ENTRIES), Err(Error::TooMany)));
 }
+
+#[test]
+fn a_bundle_is_listed_as_it_was_packed() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "out/fw.conf", "set x\n", 0o644);
+    write(root.path(), "run.sh", "", 0o755);
+    symlink("fw.conf", root.path().join("out/link")).unwrap();
+    let bundle = packed(root.path());
+    let (listed, whole) = list(&*bundle).unwrap();
+    assert_eq!((whole.size, whole.files), (bundle.len() as u64, 3));
+    assert_eq!(whole.hash, crate::content::hash(&*bundle).unwrap().0);
+    let paths: Vec<_> = listed.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(paths, ["out/fw.conf", "out/link", "run.sh"]);
+    assert_eq!(listed[1].content, Content::Symlink { target: "fw.conf".into() });
+    let Content::File { size: 6, hash, offset, executable: false } = &listed[0].content else {
+        panic!("{listed:?}");
+    };
+    assert_eq!(*hash, crate::content::hash(&b"set x\n"[..]).unwrap().0);
+    assert_eq!(&bundle[*offset as usize..][..6], b"set x\n");
+    assert!(matches!(listed[2].content, Content::File { size: 0, executable: true, .. }));
+    assert!(list(&bundle[..bundle.len() - 512]).is_err());
+}

@@ -101,6 +101,14 @@ impl client::Handler for Pinned {
     }
 }
 
+/// Connects to `device`, which must show one of its pinned host keys, and takes leave.
+pub(super) async fn meet(device: &Ssh) -> Result<(), Error> {
+    let handle = reach(device, &pinned(device)?).await?;
+    // It ends anyway.
+    let _ = handle.disconnect(Disconnect::ByApplication, "", "").await;
+    Ok(())
+}
+
 impl Connection {
     /// Connects to `device` and logs in with one of `keys`, which are paths of private keys.
     pub(super) async fn open(device: &Ssh, keys: &[PathBuf]) -> Result<Self, Error> {
