@@ -165,6 +165,7 @@ impl Policy {
             Task::Ssh(ssh) => self.check_ssh(ssh)?,
             // They change nothing here.
             Task::Render(_) | Task::Wait => {}
+            Task::Gate(_) => return Err(not_for_agents()),
         }
         self.check_wait(&order.job.wait)
     }
@@ -250,6 +251,11 @@ impl Policy {
         let path = self.path.display();
         Err(Refusal { rule, reason: format!("{denied}; the site allows it by {rule} in {path}") })
     }
+}
+
+/// The coordinator gives no gate to an agent.
+fn not_for_agents() -> Refusal {
+    Refusal { rule: "gate", reason: "a gate waits for people, not for an agent".to_owned() }
 }
 
 impl From<Refusal> for Outcome {

@@ -350,7 +350,7 @@ async fn after_panic(order: &Order, context: &Context) -> Outcome {
     let patience = Duration::from_secs(5);
     let owned = Owned::marked(context.mark).and_descendants();
     match &order.job.task {
-        Task::Process | Task::Render(_) | Task::Wait => {}
+        Task::Process | Task::Render(_) | Task::Wait | Task::Gate(_) => {}
         Task::Container(_) => {
             let engine = docker::Address::from_env();
             if let Err(error) = docker::end(&engine, context.mark, &[], patience).await {

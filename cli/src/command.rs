@@ -5,6 +5,7 @@ pub mod artifacts;
 pub mod audit;
 pub mod change;
 mod files;
+pub mod gates;
 pub mod inventory;
 pub mod lint;
 pub mod locks;

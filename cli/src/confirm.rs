@@ -21,7 +21,8 @@ pub fn confirm(consequences: &str, name: &str, given: Option<&str>) -> Result<()
         }
         None => {
             return Err(Failure::usage(format!(
-                "{consequences}There is nobody to ask: give --confirm {name}"
+                "{consequences}There is nobody to ask: give --confirm {}",
+                quoted(name)
             )));
         }
     };
@@ -29,4 +30,24 @@ pub fn confirm(consequences: &str, name: &str, given: Option<&str>) -> Result<()
         return Ok(());
     }
     Err(Failure::usage(format!("'{typed}' is not '{name}': nothing was done")))
+}
+
+/// The text as a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_several_words_is_told_as_one() {
+        assert_eq!(quoted("fra/mgmt01"), "fra/mgmt01");
+        assert_eq!(quoted("it's loaded"), r"'it'\''s loaded'");
+    }
 }

@@ -63,6 +63,14 @@ enum Command {
     Cancel(command::change::Options),
     /// Tries the jobs of a run again that did not succeed.
     Retry(command::change::Options),
+    /// Lists gates that wait for people.
+    Gates(command::gates::Options),
+    /// Approves what a gate of a run lets through.
+    Approve(command::gates::ApproveOptions),
+    /// Rejects it: jobs behind the gate do not start.
+    Reject(command::gates::RejectOptions),
+    /// Says that what a gate asks for was done by hand.
+    Acknowledge(command::gates::AcknowledgeOptions),
     /// Prints a link that shows runs and logs in a browser.
     Open(command::open::Options),
     /// Agents: list, admit, drain, cut off.
@@ -80,8 +88,8 @@ enum Command {
     /// Locks: list, break.
     #[command(subcommand)]
     Locks(command::locks::Action),
-    /// Lists what operators declared or changed (agents lost, locks broken, secrets set), and times that
-    /// schedules missed.
+    /// Lists what operators declared or changed (agents lost, locks broken, secrets set, gates approved),
+    /// and times that schedules missed.
     Audit,
     /// Inventories: from Ansible and to Ansible.
     #[command(subcommand)]
@@ -122,6 +130,12 @@ pub fn main() -> ExitCode {
                 command::change::run(&client, "cancel", &options, cli.output)
             }
             Command::Retry(options) => command::change::run(&client, "retry", &options, cli.output),
+            Command::Gates(options) => command::gates::run(&client, &options, cli.output),
+            Command::Approve(options) => command::gates::approve(&client, &options, cli.output),
+            Command::Reject(options) => command::gates::reject(&client, &options, cli.output),
+            Command::Acknowledge(options) => {
+                command::gates::acknowledge(&client, &options, cli.output)
+            }
             Command::Open(options) => command::open::run(&client, &options, cli.output),
             Command::Agents(action) => command::agents::run(&client, &action, cli.output),
             Command::Secrets(action) => command::secrets::run(&client, &action, cli.output),

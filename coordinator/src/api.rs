@@ -5,6 +5,7 @@
 
 mod agents;
 pub(crate) mod artifacts;
+pub(crate) mod gates;
 mod groups;
 mod health;
 pub(crate) mod hooks;
@@ -98,6 +99,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/runs/{id}/events", get(runs::events))
         .route("/api/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/api/v1/runs/{id}/retry", post(runs::retry))
+        .route("/api/v1/gates", get(gates::list))
+        .route("/api/v1/gates/{job}/approve", post(gates::approve))
+        .route("/api/v1/gates/{job}/reject", post(gates::reject))
+        .route("/api/v1/gates/{job}/acknowledge", post(gates::acknowledge))
         .route("/api/v1/attempts/{id}/log", get(logs::show))
         .route("/api/v1/attempts/{id}/artifacts", get(artifacts::list))
         .route("/api/v1/attempts/{id}/artifacts/{*path}", get(artifacts::show))

@@ -155,7 +155,7 @@ pub struct Driver {
     loaded: Duration,
     /// When it was loaded again, which the journal does not know yet.
     reloaded: Option<Wall>,
-    /// Until then no schedule is looked at, by [`boot_time`]: nothing could be written.
+    /// Until then no schedule and no gate is looked at, by [`boot_time`]: nothing could be written.
     rests_until: Duration,
     store: Store,
     inbox: mpsc::Receiver<Input>,
@@ -253,8 +253,7 @@ impl Driver {
             .map(|at| Duration::from_micros(at.0).saturating_sub(boot_time() - self.loaded));
         // Somebody may set the wall clock meanwhile.
         let wall = self
-            .core
-            .next_schedule()
+            .next_by_wall_clock()
             .map(|at| Duration::from_micros(at.0.saturating_sub(now().0)).min(WALL_CLOCK))
             .map(|left| left.max(self.rests_until.saturating_sub(boot_time())));
         steady.into_iter().chain(wall).min()
@@ -266,8 +265,12 @@ impl Driver {
 
     fn is_due(&self) -> bool {
         self.core.next_deadline().is_some_and(|at| at <= self.steady())
-            || (self.core.next_schedule().is_some_and(|at| at <= now())
+            || (self.next_by_wall_clock().is_some_and(|at| at <= now())
                 && self.rests_until <= boot_time())
+    }
+
+    fn next_by_wall_clock(&self) -> Option<Wall> {
+        self.core.next_schedule().into_iter().chain(self.core.next_expiry()).min()
     }
 
     /// Registers who waits for what, and leaves the event.

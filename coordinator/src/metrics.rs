@@ -118,9 +118,14 @@ impl Metrics {
         );
         let queued: usize = counts.queued.values().sum();
         let jobs = gauges(&registry, "garrison_jobs", "Jobs that are not over.", &["state"]);
-        for (state, count) in
-            [("waiting", counts.waiting), ("queued", queued), ("active", counts.active)]
-        {
+        let open: usize = counts.gates.values().sum();
+        let states = [
+            ("waiting", counts.waiting),
+            ("queued", queued),
+            ("active", counts.active),
+            ("open", open),
+        ];
+        for (state, count) in states {
             jobs.with_label_values(&[state]).set(count as f64);
         }
         partitions(&registry, now);
@@ -155,13 +160,18 @@ fn partitions(registry: &Registry, now: &Now<'_>) {
     let name = "garrison_jobs_queued";
     let help = "Jobs that wait for an agent with room.";
     let queued = gauges(registry, name, help, &["partition"]);
+    let name = "garrison_gates_open";
+    let gates = gauges(registry, name, "Gates that wait for people.", &["partition"]);
     let name = "garrison_agents";
     let agents = gauges(registry, name, "Agents that may connect.", &["partition", "state"]);
-    let Counts { queued: jobs, agents: known, .. } = now.counts;
-    for partition in now.partitions.iter().copied().chain(jobs.keys()).chain(known.keys()) {
+    let Counts { queued: jobs, gates: open, agents: known, .. } = now.counts;
+    let others = jobs.keys().chain(open.keys()).chain(known.keys());
+    for partition in now.partitions.iter().copied().chain(others) {
         let name = partition.as_str();
         let waiting = jobs.get(partition).copied().unwrap_or_default();
         queued.with_label_values(&[name]).set(waiting as f64);
+        let open = open.get(partition).copied().unwrap_or_default();
+        gates.with_label_values(&[name]).set(open as f64);
         let counts = known.get(partition).copied().unwrap_or_default();
         agents.with_label_values(&[name, "connected"]).set(counts.connected as f64);
         agents.with_label_values(&[name, "away"]).set(counts.away as f64);

@@ -11,6 +11,7 @@ mod login;
 mod problem;
 mod runs;
 mod run;
+mod gates;
 mod log;
 mod artifacts;
 mod pager;
@@ -52,6 +53,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/runs/{id}/live", get(run::live))
         .route("/runs/{id}/cancel", post(run::cancel))
         .route("/runs/{id}/retry", post(run::retry))
+        .route("/gates", get(gates::show))
+        .route("/gates/live", get(gates::live))
+        .route("/gates/{job}/approve", post(gates::approve))
+        .route("/gates/{job}/reject", post(gates::reject))
+        .route("/gates/{job}/acknowledge", post(gates::acknowledge))
         .route("/attempts/{id}/log", get(log::show))
         .route("/attempts/{id}/live", get(log::live))
         .route("/attempts/{id}/raw", get(log::raw))

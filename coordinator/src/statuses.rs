@@ -212,13 +212,28 @@ impl Teller {
         for batch in batches {
             let waiting = Waiting { seq: batch.seq, time: batch.now };
             for change in &batch.changes {
-                if let Change::Run(run) = change
-                    && let Some(key) = self.key(run)
+                if let Some(run) = self.changed(change)
+                    && let Some(key) = self.key(&run)
                 {
                     self.wait(key, run.id, waiting);
                 }
             }
             self.read = batch.seq;
+        }
+    }
+
+    /// The run of which forges are told something else after a change: its own, or that of a gate.
+    fn changed(&self, change: &Change) -> Option<Run> {
+        match change {
+            Change::Run(run) => Some(run.clone()),
+            Change::Job(job) if job.state.is_of_gate() => {
+                let found = self.view.run(job.id.run);
+                found.unwrap_or_else(|error| {
+                    warn!(run = %job.id.run, %error, "the forge is not told");
+                    None
+                })
+            }
+            _ => None,
         }
     }
 

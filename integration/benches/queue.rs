@@ -151,6 +151,7 @@ fn plan(jobs: usize) -> Arc<Plan> {
         inputs: Inputs::new(),
         lock: None,
         concurrency: None,
+        rollouts: Vec::new(),
         jobs: (0..jobs).map(job).collect(),
     })
 }

@@ -94,6 +94,7 @@ fn plan() -> Arc<Plan> {
         inputs: Inputs::new(),
         lock: None,
         concurrency: None,
+        rollouts: Vec::new(),
         jobs: vec![job],
     })
 }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use integration::sshd::Sshd;
 use integration::{World, ok};

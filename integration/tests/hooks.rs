@@ -73,6 +73,7 @@ lock: site
 jobs:
   check: { process: {}, run: touch done, when: 'event == "pull_request"' }
   deploy: { process: {}, run: touch done, needs: [{ job: check, optional: true }], secrets: [TOKEN] }
+  verify: { gate: {}, needs: [deploy] }
 "#;
 
 /// Commits files where only the request of this number names them, as a fork's are.
@@ -111,7 +112,7 @@ fn a_pull_request_is_planned_and_nothing_of_it_is_done() {
         .iter()
         .map(|it| (it["name"].as_str().unwrap(), it["status"].as_str().unwrap()))
         .unzip();
-    assert_eq!((names, states), (vec!["check", "deploy"], vec!["planned", "planned"]));
+    assert_eq!((names, states), (vec!["check", "deploy", "verify"], vec!["planned"; 3]));
     assert!(jobs.iter().all(|job| job["attempts"] == json!([])), "{plan:#}");
 
     let path = format!("/api/v1/triggers/{}", tell(8, &about_docs, &base));
@@ -130,6 +131,9 @@ fn a_pull_request_is_planned_and_nothing_of_it_is_done() {
     }
     let shown = world.garrison(&["show", &id]).out;
     assert!(shown.contains("planned"), "{shown}");
+    let words = format!("{id}.2 verify: would wait for 1 approval by somebody who may edit");
+    assert!(shown.contains(&words), "{shown}");
+    assert_eq!(world.garrison(&["gates"]).out, "no gate waits for anybody\n");
     let log = world.garrison(&["logs", &format!("{id}.1")]);
     assert!(log.err.contains("1.1 has no log yet"), "{log:?}");
 }

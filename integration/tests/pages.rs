@@ -456,3 +456,132 @@ fn a_run_is_cancelled_and_retried_from_its_page_without_scripts() {
     browser.wait("document.title.includes('active: deploy #1')");
     assert_eq!(browser.complaints(), &[] as &[String]);
 }
+
+/// Two partitions with a gate each, and one at which somebody says what was done by hand.
+const GATES: &str = "on: { manual: {} }\npartitions: [fra, muc]\njobs:\n  \
+                     approve:\n    gate: { role: admin, message: \"OPS-12 <b>now</b>\\n{{ plan.summary }}\" }\n  \
+                     console: { gate: { acknowledge: loaded on console fw01 }, partitions: [fra] }\n  \
+                     deploy: { needs: [approve], process: {}, run: 'true' }\n";
+
+fn is_open(detail: &serde_json::Value) -> bool {
+    detail["jobs"].as_array().unwrap().iter().filter(|job| job["status"] == "open").count() == 3
+}
+
+#[test]
+fn gates_are_shown_to_and_answered_by_those_who_may() {
+    let world = World::start(&["fra", "muc"], GATES);
+    let run = world.trigger();
+    world.run_when(run, "wait for people", is_open);
+    let admin = Visitor::inside(&world);
+    let anna = Visitor::by(&world, &link_of(&world, "anna", "admin", "fra"));
+    let page = anna.text("/runs/1");
+    assert!(
+        page.contains("OPS-12 &#60;b&#62;now")
+            && page.contains("lets 1 job through in fra: deploy"),
+        "{page}"
+    );
+    assert!(
+        page.contains("Waits for 1 approval by an admin") && !page.contains("in muc"),
+        "{page}"
+    );
+    // The local admin triggered the run: he may say no, and load the console.
+    let own = admin.text("/gates");
+    assert!(
+        own.contains("local admin triggered run 1") && own.contains("/gates/1.2/reject"),
+        "{own}"
+    );
+    assert!(
+        own.contains("/gates/1.1/acknowledge") || own.contains("/gates/1.2/acknowledge"),
+        "{own}"
+    );
+    let approve = format!("/gates/{}/approve", id(&world, "approve", "fra"));
+    assert!(!own.contains(&approve) && page.contains(&approve), "{own}");
+
+    let guest = Visitor::by(&world, &link_of(&world, "guest", "view", "fra"));
+    assert!(guest.text("/gates").contains("approving needs admin; guest lacks it"));
+    for path in ["approve", "reject", "acknowledge"] {
+        let path = approve.replace("approve", path);
+        assert_eq!(anna.post(&path, &guest.csrf_token()).status(), 403, "{path}");
+        assert_eq!(anna.send(&path, &[], &[]).status(), 422, "{path}");
+    }
+    assert_eq!(guest.post(&approve, &guest.csrf_token()).status(), 403);
+    let refused = read(admin.post(&approve, &admin.csrf_token()));
+    assert!(refused.contains("local admin triggered run 1, so somebody else must approve it"));
+    let reject = approve.replace("approve", "reject");
+    let without = anna.post(&reject, &anna.csrf_token());
+    assert_eq!(without.status(), 422);
+    let token = anna.csrf_token();
+    let form = [("csrf_token", token.as_str()), ("comment", "looks <i>fine</i>")];
+    let answer = anna.send(&approve, &form, &[]);
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["location"]),
+        (303, &"/runs/1".parse().unwrap())
+    );
+    let page = admin.text("/runs/1");
+    assert!(page.contains("by anna (looks &#60;i&#62;fine&#60;/i&#62;)"), "{page}");
+    assert_eq!(anna.get("/gates/live").status(), 200);
+}
+
+/// The id of a job.
+fn id(world: &World, name: &str, partition: &str) -> String {
+    let detail = world.run_when(1, "be", |_| true);
+    let jobs = detail["jobs"].as_array().unwrap();
+    let job = jobs.iter().find(|job| job["name"] == name && job["partition"] == partition);
+    job.unwrap()["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn people_answer_gates_on_open_pages_with_a_keyboard_alone() {
+    let world = World::start(&["fra", "muc"], GATES);
+    let (mut list, url) = sign_in(&world);
+    list.open(&format!("{url}/gates"), "document.title.startsWith('Gates')");
+    list.wait_for_text("No gate waits for anybody.");
+    mark(&mut list);
+    let run = world.trigger();
+    list.wait("document.querySelectorAll('section.gate').length === 3");
+    let (console, fra) = (id(&world, "console", "fra"), id(&world, "approve", "fra"));
+    assert_eq!(list.evaluate("document.querySelectorAll('section.gate b').length"), 0);
+
+    let mut page = Browser::start();
+    page.open(&link_of(&world, "anna", "admin", "fra"), "true");
+    page.click("#open");
+    page.wait("document.querySelector('h1').innerText === 'Runs'");
+    page.open(&format!("{url}/runs/1"), "document.querySelectorAll('section.gate').length === 2");
+    mark(&mut page);
+    // What is typed stays while the page changes around it.
+    page.evaluate(&format!("document.querySelector('form[action=\"/gates/{fra}/approve\"] input[name=comment]').value = 'fine'"));
+    let acknowledge = format!("form[action=\"/gates/{console}/acknowledge\"]");
+    list.evaluate(&format!(
+        "document.querySelector('{acknowledge} input[name=text]').value = 'loaded on console fw01'"
+    ));
+    list.click(&format!("{acknowledge} button"));
+    list.wait("document.title.includes('deploy #1')");
+    page.wait("document.querySelectorAll('section.gate').length === 1");
+    let typed = page.evaluate(&format!(
+        "document.querySelector('form[action=\"/gates/{fra}/approve\"] input[name=comment]').value"
+    ));
+    assert_eq!((page.evaluate("window.isMarked"), typed), (json!(true), json!("fine")));
+    page.click(&format!("form[action=\"/gates/{fra}/approve\"] button"));
+    page.wait_for_text("by anna (fine)");
+    page.wait("document.querySelectorAll('section.gate').length === 0");
+    // A reject wants a reason before anything is sent.
+    let muc = id(&world, "approve", "muc");
+    let reject = format!("form[action=\"/gates/{muc}/reject\"]");
+    list.click("section.gate summary");
+    list.click(&format!("{reject} button"));
+    assert_eq!(
+        list.evaluate(&format!(
+            "document.querySelector('{reject} input[name=reason]').validity.valueMissing"
+        )),
+        true
+    );
+    list.evaluate(&format!(
+        "document.querySelector('{reject} input[name=reason]').value = 'not on a Friday'"
+    ));
+    list.click(&format!("{reject} button"));
+    assert_eq!(world.finished(run)["status"], "failed");
+    list.wait_for_text("by local admin: not on a Friday");
+    for mut browser in [list, page] {
+        assert_eq!(browser.complaints(), &[] as &[String]);
+    }
+}

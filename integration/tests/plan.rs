@@ -67,6 +67,25 @@ fn a_plan_tells_what_runs_where_and_why_not() {
 }
 
 #[test]
+fn a_plan_shows_gates_as_such() {
+    let dir = site();
+    let pipeline = "on: { manual: {} }\npartitions: [fra]\nlock: deploy\njobs:\n  \
+                    first: { gate: { count: 2, message: \"{{ plan.summary }}\" } }\n  \
+                    save: { needs: [first], ssh: { device: leaf01 }, run: save }\n  \
+                    console: { needs: [save], gate: { role: admin, acknowledge: loaded on fw01 } }\n  \
+                    deploy: { needs: [console], process: {}, run: deploy, environment: fra/fw01 }\n";
+    fs::write(dir.path().join(".garrison/deploy.yaml"), pipeline).unwrap();
+    let said = plan(dir.path(), &["--inventory", "partitions"]);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    insta::assert_snapshot!(text(&said.stdout));
+    let mermaid = plan(dir.path(), &["--inventory", "partitions", "--as", "mermaid"]);
+    insta::assert_snapshot!(text(&mermaid.stdout));
+    let json = plan(dir.path(), &["--inventory", "partitions", "-o", "json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["plan"]["jobs"][2]["task"]["asks"]["text"], "loaded on fw01");
+}
+
+#[test]
 fn a_plan_takes_tags_and_inputs() {
     let dir = site();
     let jobs = |arguments: &[&str]| {

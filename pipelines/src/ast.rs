@@ -7,6 +7,7 @@ mod wait;
 
 use std::collections::BTreeMap;
 
+use crate::gate::Triggerer;
 use crate::glob::Glob;
 use crate::include::Include;
 use crate::input::Input;
@@ -17,6 +18,7 @@ use crate::name::{
 };
 use crate::plan::{Mode, Network, Pull, Retry, Secret, Service};
 use crate::quantity::Share;
+use crate::role::Role;
 use crate::schedule;
 use crate::source::{Span, Spanned};
 
@@ -214,6 +216,7 @@ pub(crate) enum Task {
     Render(Render),
     /// Nothing but what it waits for.
     Wait,
+    Gate(Gate),
     Pipeline(Call),
 }
 
@@ -258,6 +261,21 @@ pub(crate) enum Image {
 pub(crate) struct Ssh {
     pub(crate) device: Option<Spanned<DeviceName>>,
     pub(crate) user: Option<String>,
+}
+
+/// A wait for people.
+pub(crate) struct Gate {
+    pub(crate) role: Role,
+    pub(crate) timeout_s: u32,
+    /// What it lets through, if missing.
+    pub(crate) message: Option<Text>,
+    pub(crate) asks: Asks,
+}
+
+/// What a gate asks for.
+pub(crate) enum Asks {
+    Approval { count: u32, triggerer: Triggerer },
+    Acknowledgement { text: Text },
 }
 
 pub(crate) struct Artifacts {

@@ -91,7 +91,12 @@ pub(crate) fn resolve(
 fn call_of(job: &Job) -> Option<&Call> {
     match &job.task.as_ref()?.value {
         Task::Pipeline(call) => Some(call),
-        Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Render(_) | Task::Wait => None,
+        Task::Process
+        | Task::Container(_)
+        | Task::Ssh(_)
+        | Task::Render(_)
+        | Task::Wait
+        | Task::Gate(_) => None,
     }
 }
 

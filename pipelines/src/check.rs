@@ -3,6 +3,7 @@
 mod agents;
 mod cycle;
 mod devices;
+mod gates;
 mod lost;
 mod outputs;
 mod place;
@@ -75,6 +76,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         resources(job, report);
     }
     cycle::check(pipeline, report);
+    gates::check(pipeline, report);
     required_on_push(pipeline, report);
     schedules::check(pipeline, report);
 }
@@ -181,9 +183,12 @@ fn device_of<'i>(
     inventories: &'i Inventories,
 ) -> Option<&'i Device> {
     match &job.task.as_ref()?.value {
-        Task::Process | Task::Container(_) | Task::Pipeline(_) | Task::Render(_) | Task::Wait => {
-            None
-        }
+        Task::Process
+        | Task::Container(_)
+        | Task::Gate(_)
+        | Task::Pipeline(_)
+        | Task::Render(_)
+        | Task::Wait => None,
         Task::Ssh(ssh) => inventories.get(partition)?.devices.get(&ssh.device.as_ref()?.value),
     }
 }
@@ -302,6 +307,7 @@ fn task(pipeline: &Pipeline, job: &Job, inventories: &Inventories, report: &mut 
             Image::Default | Image::Named(_) | Image::Unusable => {}
         },
         Task::Ssh(ssh) => device(pipeline, job, ssh, inventories, report),
+        Task::Gate(_) => {}
     }
 }
 

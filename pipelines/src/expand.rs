@@ -10,8 +10,9 @@ mod wait;
 use std::collections::BTreeMap;
 
 use crate::ast::{
-    Agents, Cache as WrittenCache, Container as WrittenContainer, Image, Job as Written,
-    OnLost as WrittenOnLost, Pipeline, Task as WrittenTask,
+    Agents, Asks as WrittenAsks, Cache as WrittenCache, Container as WrittenContainer,
+    Gate as WrittenGate, Image, Job as Written, OnLost as WrittenOnLost, Pipeline,
+    Task as WrittenTask, Text,
 };
 use crate::call::Calls;
 use crate::check::{Inventories, reads_anything};
@@ -19,6 +20,7 @@ use crate::compile::Explained;
 use crate::condition::Condition;
 use crate::devices::Named;
 use crate::diagnostic::{Code, Report};
+use crate::gate::{Asks, Gate, Gates};
 use crate::graph::Graph;
 use crate::input::Inputs;
 use crate::inventory::Inventory;
@@ -106,6 +108,18 @@ struct Expansion<'p> {
     /// Of all texts that were filled in.
     bytes: usize,
     left_out: Vec<LeftOut>,
+    /// Those of gates, which speak of the whole plan.
+    messages: Vec<Message<'p>>,
+}
+
+/// The message of a gate that is in the plan already.
+struct Message<'p> {
+    gate: usize,
+    partition: &'p PartitionName,
+    /// The summary of what it lets through, if missing.
+    text: Option<&'p Text>,
+    /// What it reads as variables.
+    variables: BTreeMap<String, String>,
 }
 
 /// A job at one place.
@@ -171,10 +185,12 @@ impl<'p> Expansion<'p> {
             jobs: Vec::new(),
             bytes: 0,
             left_out: Vec::new(),
+            messages: Vec::new(),
         };
         for place in Graph::new(pipeline).order() {
             expansion.add(&pipeline.jobs[place], report)?;
         }
+        expansion.write_messages(report)?;
         let Expansion { jobs, rollouts, .. } = &expansion;
         rollout::check_order(pipeline, jobs, rollouts, report);
         Some(expansion)
@@ -332,15 +348,25 @@ impl<'p> Expansion<'p> {
         let inventory = self.known.inventories.get(partition);
         let task = task(self.pipeline, instance, inventory, &fill, report)?;
         let wait = wait::probes(instance, &task, inventory, &fill, report)?;
+        let gate = written.task.as_ref().and_then(|task| match &task.value {
+            WrittenTask::Gate(gate) => Some(gate),
+            WrittenTask::Process
+            | WrittenTask::Container(_)
+            | WrittenTask::Ssh(_)
+            | WrittenTask::Render(_)
+            | WrittenTask::Wait
+            | WrittenTask::Pipeline(_) => None,
+        });
         let outputs = written.outputs.iter().flat_map(|outputs| &outputs.names);
         let rendered = match &task {
             Task::Render(render) => Some(render.to.clone()),
             _ => None,
         };
         let artifacts = written.artifacts.iter().flat_map(|artifacts| &artifacts.paths);
-        let retry = written.retry.as_ref().or(self.pipeline.defaults.retry.as_ref());
-        let timeout_s = written.timeout_s.or(self.pipeline.defaults.timeout_s);
-        let job = Job {
+        let defaults = &self.pipeline.defaults;
+        let retry = written.retry.as_ref().or(defaults.retry.as_ref());
+        let timeout_s = written.timeout_s.or(defaults.timeout_s).unwrap_or(DEFAULT_TIMEOUT_S);
+        let mut job = Job {
             call: Vec::new(),
             name: written.name.value.clone(),
             partition: partition.clone(),
@@ -359,17 +385,21 @@ impl<'p> Expansion<'p> {
             environment: fill.environment(written.environment.as_ref(), report),
             env: fill.into_env(),
             secrets: written.secrets.iter().map(|secret| secret.value.clone()).collect(),
-            timeout_s: timeout_s.unwrap_or(DEFAULT_TIMEOUT_S),
+            timeout_s: gate.map_or(timeout_s, |gate| gate.timeout_s),
             artifacts: artifacts.map(|glob| glob.as_str().to_owned()).chain(rendered).collect(),
             artifacts_expire_s: written.artifacts.as_ref().and_then(|it| it.expire_s),
             lock: written.lock.as_ref().map(|lock| lock.value.clone()),
             rollouts: instance.member.into_iter().collect(),
             exclusive: instance.exclusive(),
             labels: written.agents.labels(),
-            retry: retry.filter(|retry| retry.max > 0).cloned(),
+            retry: retry.filter(|retry| retry.max > 0 && gate.is_none()).cloned(),
             on_lost: on_lost(written)?,
         };
         self.weigh(&job, report)?;
+        if let Some(WrittenGate { message, .. }) = gate {
+            let (gate, variables) = (self.jobs.len(), std::mem::take(&mut job.env));
+            self.messages.push(Message { gate, partition, text: message.as_ref(), variables });
+        }
         let index = u32::try_from(self.jobs.len()).ok()?;
         self.places.entry((&written.name.value, partition)).or_default().push(index);
         self.jobs.push(job);
@@ -396,7 +426,7 @@ impl<'p> Expansion<'p> {
         let wait = job.wait.iter().map(Probe::bytes);
         let render = match &job.task {
             Task::Render(render) => render.bytes(),
-            Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Wait => 0,
+            Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Wait | Task::Gate(_) => 0,
         };
         self.bear(
             env.chain(job.run.iter().map(String::len)).chain(wait).sum::<usize>() + render,
@@ -404,8 +434,44 @@ impl<'p> Expansion<'p> {
         )
     }
 
+    /// Says what gates let through, now that all of it is known; none if it is too much.
+    fn write_messages(&mut self, report: &mut Report<'_>) -> Option<()> {
+        let gates = Gates::new(&self.jobs);
+        let (mut texts, mut bytes) = (Vec::new(), self.bytes);
+        for Message { gate, partition, text, variables } in std::mem::take(&mut self.messages) {
+            let place = scope::Place {
+                partition: partition.as_str(),
+                labels: self.known.inventories.get(partition).map(|inventory| &inventory.labels),
+                matrix: &Combination::new(),
+                device: None,
+                agent: None,
+            };
+            let summary = gates.summary(gate);
+            let text = match text {
+                Some(text) => self.fill.message(&place, variables, text, &summary, report),
+                None => summary,
+            };
+            bytes += text.len();
+            if bytes > limits::PLAN_BYTES {
+                break;
+            }
+            texts.push((gate, text));
+        }
+        self.bytes = bytes;
+        for (gate, text) in texts {
+            if let Task::Gate(gate) = &mut self.jobs[gate].task {
+                gate.message = text;
+            }
+        }
+        self.fits(report)
+    }
+
     fn bear(&mut self, bytes: usize, report: &mut Report<'_>) -> Option<()> {
         self.bytes += bytes;
+        self.fits(report)
+    }
+
+    fn fits(&self, report: &mut Report<'_>) -> Option<()> {
         if self.bytes <= limits::PLAN_BYTES {
             return Some(());
         }
@@ -448,6 +514,7 @@ fn task(
             Some(Task::Render(render::render(render, inventory, fill, report)))
         }
         WrittenTask::Wait => Some(Task::Wait),
+        WrittenTask::Gate(written) => Some(Task::Gate(gate(written, fill, report))),
         WrittenTask::Container(container) => {
             self::container(pipeline, instance, container, fill, report).map(Task::Container)
         }
@@ -456,6 +523,19 @@ fn task(
             wait::ssh(name, device, ssh.user.as_ref()).map(Task::Ssh)
         }
     }
+}
+
+/// Its message follows when the plan is whole.
+fn gate(written: &WrittenGate, fill: &fill::Filled<'_>, report: &mut Report<'_>) -> Gate {
+    let asks = match &written.asks {
+        WrittenAsks::Approval { count, triggerer } => {
+            Asks::Approval { count: *count, triggerer: *triggerer }
+        }
+        WrittenAsks::Acknowledgement { text } => {
+            Asks::Acknowledgement { text: fill.acknowledge(text, report) }
+        }
+    };
+    Gate { role: written.role, message: String::new(), asks }
 }
 
 fn container(

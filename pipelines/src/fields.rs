@@ -36,6 +36,15 @@ impl<'n> Fields<'n> {
         self.entries.iter().copied().filter(is_other)
     }
 
+    /// Takes out all but these keys.
+    pub(crate) fn take_others(&mut self, keys: &[&str]) -> Vec<&'n Entry> {
+        let entries = std::mem::take(&mut self.entries);
+        let (kept, others): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| keys.contains(&entry.key.text.as_str()));
+        self.entries = kept;
+        others
+    }
+
     /// Whether one of these keys was meant and refused, so that its absence need not be reported.
     pub(crate) fn has_refused(&self, keys: &[&str]) -> bool {
         self.refused.iter().any(|refused| keys.contains(refused))

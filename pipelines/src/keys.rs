@@ -95,6 +95,7 @@ pub(crate) const JOB: Place = Place {
         "process",
         "ssh",
         "render",
+        "gate",
         "pipeline",
         "run",
         "wait",
@@ -120,11 +121,7 @@ pub(crate) const JOB: Place = Place {
         "on_lost",
         "lost_after",
     ],
-    planned: &[
-        ("gate", "split the pipeline and start the second part by hand until then"),
-        ("inventory", NOTHING_YET),
-        ("reboot", NOTHING_YET),
-    ],
+    planned: &[("inventory", NOTHING_YET), ("reboot", NOTHING_YET)],
 };
 
 pub(crate) const CONTAINER: Place =
@@ -167,6 +164,12 @@ pub(crate) const PROBE: Place = Place {
 
 pub(crate) const PROBE_DEVICE: Place =
     Place { title: "`ssh` of a probe", keys: &["device"], planned: &[] };
+
+pub(crate) const GATE: Place = Place {
+    title: "`gate`",
+    keys: &["role", "count", "triggerer", "acknowledge", "message", "timeout"],
+    planned: &[],
+};
 
 pub(crate) const RESOURCES: Place =
     Place { title: "`resources`", keys: &["memory", "cpus"], planned: &[] };
@@ -245,6 +248,7 @@ const PIPELINE_PLACES: &[&Place] = &[
     &RENDER,
     &PROBE,
     &PROBE_DEVICE,
+    &GATE,
     &ARTIFACTS,
     &CACHE,
     &SERVICE,

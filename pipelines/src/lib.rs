@@ -9,6 +9,7 @@
 
 pub mod compile;
 pub mod diagnostic;
+pub mod gate;
 pub mod glob;
 pub mod id;
 pub mod include;
@@ -27,6 +28,7 @@ pub mod output;
 pub mod plan;
 pub mod probe;
 pub mod quantity;
+pub mod role;
 pub mod schedule;
 pub mod schema;
 pub mod secret;

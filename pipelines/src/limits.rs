@@ -114,5 +114,17 @@ pub const RETRIES: u32 = 10;
 /// Longest time that artifacts expire after, in seconds: 10 years.
 pub const EXPIRE_S: u32 = 3650 * 24 * 60 * 60;
 
+/// Most gates of a pipeline.
+pub const GATES: usize = 20;
+
+/// Most people who must approve at one gate.
+pub const APPROVALS: u32 = 10;
+
+/// Longest message of a gate, in bytes.
+pub const MESSAGE_BYTES: usize = 8 << 10;
+
+/// Longest text that is acknowledged, in bytes.
+pub const ACKNOWLEDGE_BYTES: usize = 200;
+
 /// Longest time limit of a job, in seconds: 30 days.
 pub const TIMEOUT_S: u32 = 30 * 24 * 60 * 60;

@@ -6,6 +6,7 @@ mod call;
 mod concurrency;
 mod devices;
 mod failure;
+mod gate;
 mod inputs;
 mod job;
 mod matrix;
@@ -31,6 +32,7 @@ use crate::yaml::{Entry, Node, Value};
 
 pub(crate) use cache::check_key as check_cache_key;
 pub(crate) use call::call;
+pub(crate) use gate::{check_acknowledge, check_message};
 pub(crate) use on::on;
 pub(crate) use partitions::{files_of, names_of as partition_names};
 pub(crate) use render::check_path as check_render_path;
@@ -43,6 +45,7 @@ pub(crate) mod words {
     pub(crate) use super::concurrency::MODES;
     pub(crate) use super::devices::{GROUPS, SERIAL};
     pub(crate) use super::failure::{ON as RETRY_ON, ON_LOST};
+    pub(crate) use super::gate::{ROLES, TRIGGERERS};
     pub(crate) use super::inputs::KINDS as INPUT_TYPES;
     pub(crate) use super::schedule::MISSED;
     pub(crate) use super::secrets::DELIVERIES;

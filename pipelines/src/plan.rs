@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::gate::Gate;
 use crate::input::Inputs;
 use crate::lock::Subject;
 use crate::matrix::Combination;
@@ -173,7 +174,7 @@ pub struct Job {
     /// Secrets of the script, by name alone; the agent asks for their values before it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
-    /// Time limit in seconds, counted from the start of the script.
+    /// Time limit in seconds, counted from the start of the script; of a gate from when it opens.
     pub timeout_s: u32,
     /// Glob patterns of files that the job leaves, relative to its working directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -284,7 +285,7 @@ impl Job {
     pub fn at(&self) -> Option<&DeviceName> {
         match &self.task {
             Task::Ssh(ssh) => Some(&ssh.device),
-            Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait => {
+            Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait | Task::Gate(_) => {
                 self.device.as_ref()
             }
         }
@@ -431,6 +432,8 @@ pub enum Task {
     Render(Render),
     /// Nothing but what the job waits for.
     Wait,
+    /// No work at all, but a wait for people.
+    Gate(Gate),
 }
 
 /// The container that a job runs in.

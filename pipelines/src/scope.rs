@@ -91,6 +91,19 @@ pub(crate) fn names_of_job(pipeline: &Pipeline, job: &Job) -> Names {
     names
 }
 
+/// What the message of a gate can read beside what its job can.
+pub(crate) fn names_of_message(mut names: Names) -> Names {
+    let known = [("summary".to_owned(), Type::Text)];
+    names.insert("plan", Type::Record(known.into()));
+    names
+}
+
+/// Adds what the message of a gate reads: what it lets through, in words.
+pub(crate) fn extend_message(scope: &mut Scope, summary: &str) {
+    let plan = [("summary".to_owned(), text(summary))];
+    scope.insert("plan", Value::Map(plan.into()));
+}
+
 /// What everything in a run reads, whatever its partition.
 pub(crate) fn of_run(pipeline: &Pipeline, inputs: &Inputs, trigger: &Trigger) -> Scope {
     let typed = |(name, text): (&String, &String)| {

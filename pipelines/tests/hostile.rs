@@ -127,6 +127,28 @@ fn jobs_are_limited_after_expansion() {
 }
 
 #[test]
+fn gates_are_looked_behind_in_time() {
+    let names: Vec<_> = (0..limits::GATES).map(|n| format!("g{n:02}")).collect();
+    let mut text = format!("{HEAD}jobs:\n");
+    for name in &names {
+        writeln!(text, "  {name}: {{ gate: {{ message: '{{{{ plan.summary }}}}' }} }}").unwrap();
+    }
+    writeln!(text, "  j0: &j {{ process: {{}}, run: date, needs: [{}] }}", names.join(", "))
+        .unwrap();
+    for n in 1..3000 {
+        writeln!(text, "  j{n}: *j").unwrap();
+    }
+    let plan = compile(&sources("a.yaml", text.as_bytes()), &Trigger::by_hand()).unwrap();
+    let pipelines::plan::Task::Gate(gate) = &plan.jobs[0].task else { panic!("a gate is first") };
+    assert!(
+        gate.message.starts_with("lets 3000 jobs through in fra-equ01: j0, j1, "),
+        "{}",
+        gate.message
+    );
+    assert!(gate.message.ends_with("and 2992 more"), "{}", gate.message);
+}
+
+#[test]
 fn jobs_on_each_agent_count_once_for_each() {
     let each = "process: {}, run: date, agent: each, partitions: [fra-equ01]";
     let mut text = format!("{HEAD}jobs:\n  j0: &j {{ {each} }}\n");

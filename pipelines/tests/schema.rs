@@ -80,6 +80,7 @@ fn mistakes_of_form_do_not_fit() {
         "matrix-list",
         "templates-list",
         "environment",
+        "gate-keys",
         "foreign-gitlab",
         "tag-forms",
     ];

@@ -54,7 +54,9 @@ pub(super) async fn run(order: &Order, context: &mut Context) -> Outcome {
     let prober = Prober {
         device: match &order.job.task {
             Task::Ssh(device) => Some(device),
-            Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait => None,
+            Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait | Task::Gate(_) => {
+                None
+            }
         },
         keys: context.ssh_keys.clone(),
         workspace: context.workspace.clone(),

@@ -183,7 +183,7 @@ fn remote(attempt: &Attempt, state: &State) -> Option<String> {
     let order = Order::from_bytes(&attempt.order().ok()?).ok()?;
     match &order.job.task {
         Task::Ssh(ssh) => Some(executor::ssh::may_run(group, &ssh.device)),
-        Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait => None,
+        Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait | Task::Gate(_) => None,
     }
 }
 

@@ -93,7 +93,11 @@ fn left(client: &Client, of: &str) -> Result<Vec<Left>, Failure> {
         });
         let Some(wanted) = wanted else { continue };
         let artifacts = client.get(&format!("/api/v1/attempts/{}/artifacts", wanted.id))?;
-        all.push(Left { job: it.title(), partition: it.partition.to_string(), artifacts });
+        all.push(Left {
+            job: it.title.to_string(),
+            partition: it.partition.to_string(),
+            artifacts,
+        });
     }
     Ok(all)
 }

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use pipelines::compile::{Explained, explain};
+use pipelines::gate::{Asks, Gate, Gates};
 use pipelines::left_out::LeftOut;
 use pipelines::load::{Found, Need, load};
+use pipelines::name::LockName;
 use pipelines::plan::{Job, Plan, Task, When};
 use pipelines::source::File;
 use pipelines::trigger::Trigger;
@@ -126,6 +128,13 @@ fn text(report: &Report<'_>, happened: &Trigger) -> String {
     text.push('\n');
     let rows = plan.jobs.iter().enumerate().map(|(index, job)| row(index, job));
     text.push_str(&output::table(&["#", "PARTITION", "JOB", "RUNS", "AFTER"], rows));
+    let gates = Gates::new(&plan.jobs);
+    for (index, job) in plan.jobs.iter().enumerate() {
+        if let Task::Gate(gate) = &job.task {
+            let lock = plan.lock.as_ref().filter(|_| gates.is_behind_work(index));
+            text.push_str(&message(index, job, gate, lock));
+        }
+    }
     if !left_out.is_empty() {
         text.push_str("\nleft out:\n");
         let rows = left_out.iter().map(|it| {
@@ -141,6 +150,18 @@ fn text(report: &Report<'_>, happened: &Trigger) -> String {
     text
 }
 
+/// What people are told at a gate, and what is held while they think.
+fn message(index: usize, job: &Job, gate: &Gate, lock: Option<&LockName>) -> String {
+    let mut text = format!("\n{index} {} in {}: {}\n", job.title(), job.partition, gate.message);
+    if let Asks::Acknowledgement { text: asked } = &gate.asks {
+        let _ = writeln!(text, "   to be acknowledged: {asked}");
+    }
+    if let Some(lock) = lock {
+        let _ = writeln!(text, "   the run may hold the lock {lock} while it waits");
+    }
+    text
+}
+
 fn row(index: usize, job: &Job) -> Vec<String> {
     let how = match &job.task {
         Task::Process => "as a process".to_owned(),
@@ -148,6 +169,7 @@ fn row(index: usize, job: &Job) -> Vec<String> {
         Task::Ssh(ssh) => format!("on {}", ssh.device),
         Task::Render(render) => format!("renders {}", render.to),
         Task::Wait => "waits".to_owned(),
+        Task::Gate(gate) => format!("waits for {}", gate.wants(0)),
     };
     let needs: Vec<_> = job.needs.iter().map(u32::to_string).collect();
     let after = match (needs.is_empty(), job.when) {

@@ -63,7 +63,7 @@ pub fn text(detail: &RunDetail) -> String {
     }
     let details = detail.jobs.iter().filter(|job| job.detail.is_some());
     for job in details {
-        let _ = write!(text, "\n{} {}: {}", job.id, job.title, job.detail.as_deref().unwrap_or(""));
+        let _ = write!(text, "\n{} {}: {}", job.id, job.title, detail_of(job));
     }
     if detail.jobs.iter().any(|job| job.detail.is_some()) {
         text.push('\n');
@@ -77,6 +77,21 @@ pub fn text(detail: &RunDetail) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The status in words; of an open gate with the time since when it waits.
+fn detail_of(job: &Job) -> String {
+    let detail = job.detail.clone().unwrap_or_default();
+    match job.gate.as_ref().and_then(|gate| gate.since_us) {
+        Some(since) => {
+            let since = output::moment(since);
+            match detail.split_once("; ") {
+                Some((waits, approved)) => format!("{waits} since {since}; {approved}"),
+                None => format!("{detail} since {since}"),
+            }
+        }
+        None => detail,
+    }
 }
 
 fn row(job: &Job) -> Vec<String> {
@@ -114,13 +129,18 @@ pub fn print_news(last: Option<&RunDetail>, now: &RunDetail) -> io::Result<()> {
         writeln!(out, "  {detail}")?;
     }
     for (index, job) in now.jobs.iter().enumerate() {
-        let before = last.and_then(|last| last.jobs.get(index)).map(visible);
+        let before = last.and_then(|last| last.jobs.get(index));
         let status = visible(job);
         let silent = matches!(status, "waiting" | "queued" | "assigned" | "accepted");
-        if before == Some(status) || silent {
+        // At an open gate each approval is news.
+        let is_told = before.is_some_and(|it| {
+            visible(it) == status && (job.gate.is_none() || it.detail == job.detail)
+        });
+        if is_told || silent {
             continue;
         }
-        let detail = job.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let detail = Some(detail_of(job)).filter(|detail| !detail.is_empty());
+        let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
         writeln!(out, "  {:<10} {:<20} {status}{detail}", job.partition, job.title.to_string())?;
     }
     out.flush()

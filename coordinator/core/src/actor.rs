@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentKey;
 
+pub use pipelines::role::{Role, UnknownRole};
+
 /// Who caused an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -37,18 +39,6 @@ pub enum Actor {
         /// When, by the clocks of its zone, such as `2026-11-24 02:30 Europe/Berlin`.
         due: String,
     },
-}
-
-/// What somebody may do, each role including the ones before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// See runs, logs and agents.
-    View,
-    /// Trigger, cancel and retry.
-    Edit,
-    /// Tokens and agents.
-    Admin,
 }
 
 /// A role, and the partitions in which it holds.
@@ -92,6 +82,28 @@ impl Actor {
         }
     }
 
+    /// Whether both are one person, as far as can be told: by their tokens' name, whatever they may do by
+    /// now, or by a token that is called like a login at a forge.
+    pub fn is_same_person(&self, other: &Actor) -> bool {
+        match (self, other) {
+            (Actor::LocalAdmin, Actor::LocalAdmin) => true,
+            (Actor::Token { name, .. }, Actor::Token { name: other, .. }) => name == other,
+            (Actor::Token { name, .. }, Actor::Forge { login, .. })
+            | (Actor::Forge { login, .. }, Actor::Token { name, .. }) => {
+                name.as_str().eq_ignore_ascii_case(login)
+            }
+            _ => false,
+        }
+    }
+
+    /// The right by which the actor acts, for people: `edit in fra, muc`.
+    pub fn right(&self) -> String {
+        match self {
+            Actor::Token { grant, .. } => grant.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the actor may act with `role` in every partition.
     pub fn may_everywhere(&self, role: Role) -> bool {
         match self {
@@ -115,29 +127,15 @@ impl fmt::Display for Actor {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Role::View => "view",
-            Role::Edit => "edit",
-            Role::Admin => "admin",
-        })
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = UnknownRole;
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        match text {
-            "view" => Ok(Role::View),
-            "edit" => Ok(Role::Edit),
-            "admin" => Ok(Role::Admin),
-            _ => Err(UnknownRole(text.to_owned())),
+        let Grant { role, partitions } = self;
+        match partitions {
+            Scope::All => write!(f, "{role}"),
+            Scope::Only(partitions) => {
+                let names: Vec<&str> = partitions.iter().map(PartitionName::as_str).collect();
+                write!(f, "{role} in {}", names.join(", "))
+            }
         }
     }
 }
-
-/// A text that is no role.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a role: use view, edit or admin")]
-pub struct UnknownRole(String);

@@ -4,6 +4,7 @@
 mod agents;
 mod asks;
 pub mod counts;
+mod gates;
 mod groups;
 mod locks;
 mod operators;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipelines::id::{AttemptId, RunId};
+use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::name::{PipelineName, RepositoryName, TokenName};
 use pipelines::order::Order;
 use pipelines::outcome::Progress;
@@ -139,6 +139,28 @@ pub enum Ask {
     Retry {
         /// The run as it is stored; a finished run is not in the core.
         stored: Box<Stored>,
+    },
+    /// That a gate lets its jobs through, as far as it is up to this person.
+    Approve {
+        /// Which gate.
+        job: JobId,
+        /// In words, if there are any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<String>,
+    },
+    /// That a gate does not let its jobs through.
+    Reject {
+        /// Which gate.
+        job: JobId,
+        /// Why.
+        reason: String,
+    },
+    /// That what a gate asks for was done by hand: somebody's word.
+    Acknowledge {
+        /// Which gate.
+        job: JobId,
+        /// What was done; the gate's own text.
+        text: String,
     },
     /// A token for the API.
     CreateApiToken {

@@ -6,6 +6,7 @@ use pipelines::output::Outputs;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
+use crate::event::Wall;
 
 /// What is remembered of a job; what it does stands in the run's plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,14 @@ pub enum State {
     Waiting,
     /// For locks, and an agent with room.
     Queued,
+    /// A gate, for people.
+    Open {
+        /// Since when; its time limit counts from then.
+        since: Wall,
+        /// Who has approved, the first one first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        approvals: Vec<Approval>,
+    },
     /// For the end of the pause before its next attempt.
     Paused {
         /// How long that is, in seconds.
@@ -46,6 +55,34 @@ pub enum State {
     Finished {
         /// How.
         outcome: Outcome,
+    },
+    /// A gate that enough people have approved.
+    Approved {
+        /// When.
+        at: Wall,
+        /// Who, the first one first.
+        approvals: Vec<Approval>,
+    },
+    /// A gate at which somebody said what was done by hand.
+    Acknowledged {
+        /// When.
+        at: Wall,
+        /// Who.
+        by: Actor,
+    },
+    /// A gate at which somebody said no.
+    Rejected {
+        /// When.
+        at: Wall,
+        /// Who.
+        by: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// A gate that too few people have answered in its time.
+    Expired {
+        /// When.
+        at: Wall,
     },
     /// A job that it needs did not succeed.
     Skipped {
@@ -68,12 +105,44 @@ pub enum State {
     },
 }
 
+/// What somebody said who let a gate's jobs through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub by: Actor,
+    /// When.
+    pub at: Wall,
+    /// In words, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
 impl State {
+    /// Whether only gates are in it.
+    pub fn is_of_gate(&self) -> bool {
+        matches!(
+            self,
+            State::Open { .. }
+                | State::Approved { .. }
+                | State::Acknowledged { .. }
+                | State::Rejected { .. }
+                | State::Expired { .. }
+        )
+    }
+
     /// Whether it will change no more without a retry.
     pub fn is_final(&self) -> bool {
         match self {
-            State::Waiting | State::Queued | State::Paused { .. } | State::Active => false,
+            State::Waiting
+            | State::Queued
+            | State::Open { .. }
+            | State::Paused { .. }
+            | State::Active => false,
             State::Finished { .. }
+            | State::Approved { .. }
+            | State::Acknowledged { .. }
+            | State::Rejected { .. }
+            | State::Expired { .. }
             | State::Skipped { .. }
             | State::Unneeded
             | State::Stopped { .. }
@@ -84,7 +153,22 @@ impl State {
 
     /// Whether jobs that need it may start.
     pub fn is_success(&self) -> bool {
-        matches!(self, State::Finished { outcome: Outcome::Succeeded })
+        match self {
+            State::Finished { outcome } => outcome.is_success(),
+            State::Approved { .. } | State::Acknowledged { .. } => true,
+            State::Waiting
+            | State::Queued
+            | State::Open { .. }
+            | State::Paused { .. }
+            | State::Active
+            | State::Rejected { .. }
+            | State::Expired { .. }
+            | State::Skipped { .. }
+            | State::Unneeded
+            | State::Stopped { .. }
+            | State::Planned
+            | State::Cancelled { .. } => false,
+        }
     }
 
     /// Whether it is final, and keeps jobs from starting that need its success.
@@ -97,9 +181,14 @@ impl State {
         match self {
             State::Waiting => "waiting",
             State::Queued => "queued",
+            State::Open { .. } => "open",
             State::Paused { .. } => "paused",
             State::Active => "active",
             State::Finished { outcome } => outcome.kind(),
+            State::Approved { .. } => "approved",
+            State::Acknowledged { .. } => "acknowledged",
+            State::Rejected { .. } => "rejected",
+            State::Expired { .. } => "expired",
             State::Skipped { .. } => "skipped",
             State::Unneeded => "unneeded",
             State::Stopped { .. } => "stopped",

@@ -14,6 +14,7 @@ pub mod change;
 pub mod core;
 pub mod deadline;
 pub mod event;
+pub mod gate;
 pub mod group;
 pub mod job;
 pub mod lock;

@@ -29,7 +29,7 @@ struct Unit {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
     open: u32,
-    /// Queued, or more, since the run began or was tried again.
+    /// Queued, asked about, or more, since the run began or was tried again.
     begun: u32,
     failed: u32,
 }
@@ -110,7 +110,10 @@ impl Counts {
     fn of(job: &Job) -> Counts {
         let is_begun = matches!(
             job.state,
-            job::State::Queued | job::State::Paused { .. } | job::State::Active
+            job::State::Open { .. }
+                | job::State::Queued
+                | job::State::Paused { .. }
+                | job::State::Active
         ) || job.tried > 0;
         Counts {
             open: u32::from(!job.state.is_final()),

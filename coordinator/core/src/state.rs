@@ -15,6 +15,7 @@ use crate::agent::{Agent, AgentKey};
 use crate::attempt::Attempt;
 use crate::change::{Change, Snapshot, Stored};
 use crate::event::Wall;
+use crate::gate;
 use crate::group::{Group, GroupKey};
 use crate::job::{self, Job};
 use crate::lock::{Lock, LockKey};
@@ -50,6 +51,8 @@ pub(crate) struct State {
     /// Schedules that are due some time, and when.
     pub(crate) schedules: BTreeMap<ScheduleKey, Scheduled>,
     pub(crate) due: BTreeSet<(Wall, ScheduleKey)>,
+    /// Open gates, and when they expire.
+    pub(crate) expiries: BTreeSet<(Wall, JobId)>,
     pub(crate) last_audit: u64,
     pub(crate) agents: BTreeMap<AgentKey, Agent>,
     pub(crate) api_tokens: BTreeMap<TokenName, ApiToken>,
@@ -211,6 +214,13 @@ impl State {
         for member in &spec.rollouts {
             let rollout = &mut active.rollouts[member.rollout as usize];
             rollout.count(member.unit, active.jobs.get(index), job);
+        }
+        let expired = active.jobs.get(index).and_then(|old| gate::expires(spec, old));
+        if let Some(at) = expired {
+            self.expiries.remove(&(at, job.id));
+        }
+        if let Some(at) = gate::expires(spec, job) {
+            self.expiries.insert((at, job.id));
         }
         match active.jobs.get_mut(index) {
             Some(old) => *old = job.clone(),

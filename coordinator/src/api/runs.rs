@@ -9,6 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use coordinator_core::actor::{Actor, Role, Scope};
 use coordinator_core::change::{Change, Stored};
 use coordinator_core::event::Ask;
+use coordinator_core::gate::{self, Standing};
 use coordinator_core::{attempt, job, run};
 use futures::{Stream, stream};
 use pipelines::id::RunId;
@@ -21,7 +22,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::groups::Started;
 use super::types::{Attempt, Job, Run, RunDetail};
-use super::{Api, Caller, Failure, Shared, agents, locks};
+use super::{Api, Caller, Failure, Shared, agents, gates, locks};
 use crate::store::view::Filter;
 
 /// Most runs in one answer.
@@ -209,7 +210,8 @@ pub(crate) fn detail(api: &Api, actor: &Actor, id: RunId) -> Result<RunDetail, F
     if let Some(plan) = api.view.plan(id)? {
         for (spec, job) in plan.jobs.iter().zip(api.view.jobs(id)?) {
             if actor.may(Role::View, &spec.partition) {
-                jobs.push(self::job(api, &plan, spec, job)?);
+                let standing = Standing { run: &record, spec, job: &job };
+                jobs.push(self::job(api, actor, &plan, &standing)?);
             }
         }
         if jobs.is_empty() {
@@ -259,14 +261,16 @@ fn run(run: run::Run, started: &Started) -> Run {
     }
 }
 
-fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, Failure> {
+fn job(api: &Api, actor: &Actor, plan: &Plan, standing: &Standing<'_>) -> Result<Job, Failure> {
+    let Standing { spec, job, .. } = *standing;
     let attempts = api.view.attempts(job.id)?;
     let attempts = attempts.into_iter().map(|it| attempt(api, it)).collect::<Result<_, _>>()?;
     let detail = match &job.state {
-        job::State::Finished { outcome: Outcome::Succeeded }
-        | job::State::Active
-        | job::State::Planned => None,
+        job::State::Finished { outcome: Outcome::Succeeded } | job::State::Active => None,
         job::State::Waiting => turn(plan, spec),
+        job::State::Planned => {
+            standing.gate().map(|gate| format!("would wait for {}", gate.wants(0)))
+        }
         job::State::Queued => match locks::in_the_way(&api.view, plan, spec, job.id)? {
             Some(lock) => Some(lock),
             None => agents::in_the_way(&api.view, spec)?,
@@ -275,10 +279,17 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
             Some(format!("tried {} times, again after {delay_s} s", job.tried))
         }
         job::State::Finished { outcome } => Some(outcome.to_string()),
-        job::State::Skipped { need } => {
-            let name = plan.jobs.get(*need as usize).map(plan::Job::title);
-            Some(format!("{} did not succeed", name.map_or_else(String::new, |it| it.to_string())))
-        }
+        job::State::Open { .. }
+        | job::State::Approved { .. }
+        | job::State::Acknowledged { .. }
+        | job::State::Rejected { .. }
+        | job::State::Expired { .. } => gate::words(spec, &job.state),
+        job::State::Skipped { need } => plan.jobs.get(*need as usize).map(|need| match need.task {
+            Task::Gate(_) => format!("{} did not let it through", need.title()),
+            Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Render(_) | Task::Wait => {
+                format!("{} did not succeed", need.title())
+            }
+        }),
         job::State::Unneeded => Some("nothing that it needs failed".to_owned()),
         job::State::Stopped { rollout } => Some(stopped(plan, *rollout)),
         job::State::Cancelled { by } => Some(format!("cancelled by {by} before it started")),
@@ -289,6 +300,7 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
         Task::Ssh(_) => "ssh",
         Task::Render(_) => "render",
         Task::Wait => "wait",
+        Task::Gate(_) => "gate",
     };
     Ok(Job {
         id: job.id,
@@ -299,7 +311,8 @@ fn job(api: &Api, plan: &Plan, spec: &plan::Job, job: job::Job) -> Result<Job, F
         needs: spec.needs.iter().map(|need| job.id.run.job(*need)).collect(),
         status: job.state.kind().to_owned(),
         detail,
-        outputs: job.outputs,
+        gate: gates::gate(actor, standing),
+        outputs: job.outputs.clone(),
         attempts,
     })
 }

@@ -12,6 +12,7 @@ use coordinator_core::agent::{self, Link};
 use coordinator_core::attempt;
 use coordinator_core::change::Change;
 use coordinator_core::event::Wall;
+use coordinator_core::gate;
 use coordinator_core::job;
 use coordinator_core::lock;
 use coordinator_core::run;
@@ -167,6 +168,13 @@ impl Deriver {
                 | job::State::Active
                 | job::State::Planned => None,
                 job::State::Paused { delay_s } => Some(format!("again after {delay_s} s")),
+                job::State::Open { .. }
+                | job::State::Approved { .. }
+                | job::State::Acknowledged { .. }
+                | job::State::Rejected { .. }
+                | job::State::Expired { .. } => {
+                    gate::words(spec, &job.state).map(|words| cut(&words))
+                }
                 job::State::Finished { outcome } => reason(outcome),
                 job::State::Skipped { need } => {
                     Some(format!("{} did not succeed", job.id.run.job(*need)))
@@ -258,7 +266,13 @@ fn job_topic(job: &job::Job) -> &'static str {
         job::State::Queued => "job.queued",
         job::State::Paused { .. } => "job.paused",
         job::State::Active => "job.started",
+        job::State::Open { ref approvals, .. } if approvals.is_empty() => "job.opened",
+        job::State::Open { .. } => "job.approving",
         job::State::Finished { .. }
+        | job::State::Approved { .. }
+        | job::State::Acknowledged { .. }
+        | job::State::Rejected { .. }
+        | job::State::Expired { .. }
         | job::State::Skipped { .. }
         | job::State::Unneeded
         | job::State::Stopped { .. }

@@ -189,6 +189,36 @@ fn a_run_that_waited_for_its_group_is_told_when_it_begins() {
     assert_eq!(json(&events[0])["data"]["group"], "site");
 }
 
+#[test]
+fn a_gate_is_told_when_it_opens_with_each_approval_and_when_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = || Change::Run(fixtures::run(1, "deploy", run::State::Active));
+    let plan = Change::Plan(pipelines::id::RunId(1), fixtures::gated());
+    let open = |approvals| fixtures::open_gate(1, approvals);
+    let by = Actor::LocalAdmin;
+    let (at, reason) = (Wall(4), "not on a Friday".to_owned());
+    let states = [
+        job::State::Approved { at, approvals: Vec::new() },
+        job::State::Acknowledged { at, by: by.clone() },
+        job::State::Rejected { at, by, reason },
+        job::State::Expired { at },
+    ];
+    let ended = states.map(|state| vec![Change::Job(job::Job { state, ..open(0) })]);
+    let mut batches =
+        vec![vec![plan, run()], vec![Change::Job(open(0))], vec![Change::Job(open(1))]];
+    batches.extend(ended);
+    let events = &told(folder.path(), batches)[1..];
+    let told = ["opened", "approving", "finished", "finished", "finished", "finished"];
+    assert_eq!(subjects(events), told.map(|topic| format!("fra.job.{topic}")));
+    let data = |index: usize| json(&events[index])["data"].clone();
+    assert_eq!(data(0)["detail"], "waits for 2 approvals by admins");
+    assert_eq!(data(1)["status"], "open");
+    assert_eq!(data(4)["detail"], "rejected by local admin: not on a Friday");
+    assert_eq!([data(2), data(5)].map(|it| it["status"].clone()), ["approved", "expired"]);
+    // What a pipeline's author wrote is no part of it.
+    assert!(!events.iter().any(|event| json(event).to_string().contains("all of it")));
+}
+
 /// The form in which version 1 rests on disks; builds to come must read it.
 #[test]
 fn version_1_of_the_cursor_is_read() {

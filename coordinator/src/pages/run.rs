@@ -11,6 +11,7 @@ use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::name::PartitionName;
 use serde::Deserialize;
 
+use super::gates::{self, Gate};
 use super::live::{self, Part};
 use super::visitor::Sent;
 use super::words::{self, Status, Time, Took};
@@ -46,6 +47,9 @@ struct Body {
     commit: String,
     created: Time,
     took: Took,
+    /// Those that wait for people, in all partitions.
+    gates: Vec<Gate>,
+    more_gates: usize,
     partitions: Vec<Partition>,
     /// The only partition that is shown.
     chosen: Option<PartitionName>,
@@ -141,6 +145,9 @@ pub(super) async fn retry(
 fn body(api: &Api, visitor: &Visitor, id: RunId, query: &RunQuery) -> Result<Body, Failure> {
     let RunDetail { run, inputs, jobs } = api::runs::detail(api, &visitor.actor, id)?;
     let is_retryable = matches!(run.status.as_str(), "failed" | "cancelled");
+    let mut gates: Vec<Gate> = jobs.iter().filter_map(gates::of_job).collect();
+    let more_gates = gates.len().saturating_sub(gates::MOST);
+    gates.truncate(gates::MOST);
     // The core decides; this only saves people a refusal.
     let may_edit = api::runs::may_edit(api, &visitor.actor, id)?;
     Ok(Body {
@@ -151,6 +158,8 @@ fn body(api: &Api, visitor: &Visitor, id: RunId, query: &RunQuery) -> Result<Bod
         commit: words::short(&run.commit).to_owned(),
         created: Time(run.created_us),
         took: Took::between(run.created_us, run.finished_us),
+        gates,
+        more_gates,
         partitions: partitions(jobs, query.partition.as_ref()),
         chosen: query.partition.clone(),
         csrf_token: visitor.csrf_token.clone(),

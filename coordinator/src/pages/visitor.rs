@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use axum::http::request::Parts;
-use coordinator_core::actor::{Actor, Scope};
+use coordinator_core::actor::Actor;
 use coordinator_core::token::TokenHash;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
@@ -29,7 +29,7 @@ pub(super) struct Visitor {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sent {
-    csrf_token: String,
+    pub(super) csrf_token: String,
 }
 
 impl FromRequestParts<Shared> for Visitor {
@@ -65,13 +65,7 @@ impl Visitor {
     /// Who it is and what they may do, such as `ci: edit in fra, muc`.
     pub(super) fn rights(&self) -> String {
         let Actor::Token { name, grant } = &self.actor else { return self.actor.to_string() };
-        match &grant.partitions {
-            Scope::All => format!("{name}: {}", grant.role),
-            Scope::Only(partitions) => {
-                let names: Vec<_> = partitions.iter().map(ToString::to_string).collect();
-                format!("{name}: {} in {}", grant.role, names.join(", "))
-            }
-        }
+        format!("{name}: {grant}")
     }
 }
 

@@ -38,7 +38,8 @@ impl HtmlSafe for Took {}
 impl From<&str> for Status {
     fn from(status: &str) -> Status {
         let (class, sign) = match status {
-            "succeeded" => ("good", "✓"),
+            "succeeded" | "approved" | "acknowledged" => ("good", "✓"),
+            "open" => ("odd", "◇"),
             "active" | "assigned" | "accepted" | "running" | "cancelling" => ("busy", "●"),
             "waiting" | "queued" | "paused" => ("idle", "○"),
             "unknown" | "lost" | "cancel_unconfirmed" => ("odd", "?"),

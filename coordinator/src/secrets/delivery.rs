@@ -80,7 +80,7 @@ fn scopes(job: &Job, repository: &RepositoryName) -> Vec<Scope> {
         Task::Ssh(ssh) => {
             Some(Scope::Device { partition: partition.clone(), device: ssh.device.clone() })
         }
-        Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait => None,
+        Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait | Task::Gate(_) => None,
     };
     let repository = Scope::Repository { repository: repository.clone() };
     let rest = [Scope::Partition { partition }, repository, Scope::Everywhere];

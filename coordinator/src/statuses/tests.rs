@@ -225,6 +225,26 @@ async fn a_run_is_told_when_it_starts_and_when_it_ends() {
 }
 
 #[tokio::test]
+async fn that_a_run_waits_for_people_is_told_when_its_gate_opens_and_with_each_approval() {
+    let (mut world, forge) = World::new().await;
+    world.start();
+    world.commit(1, "fast", run::State::Active, NOW);
+    world.change(Change::Plan(RunId(1), fixtures::gated()));
+    forge.heard(|heard| heard.len() == 1).await;
+    world.change(Change::Job(fixtures::open_gate(1, 0)));
+    forge.heard(|heard| heard.len() == 2).await;
+    world.change(Change::Job(fixtures::open_gate(1, 1)));
+    let heard = forge.heard(|heard| heard.len() == 3).await;
+    let said: Vec<_> = heard.iter().map(|it| it.2["description"].as_str().unwrap()).collect();
+    let expected = [
+        "Run 1 is under way",
+        "Run 1 waits for 2 approvals by admins (deploy in fra)",
+        "Run 1 waits for 1 approval by an admin (deploy in fra)",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[tokio::test]
 async fn only_what_a_push_started_is_told() {
     let (mut world, forge) = World::new().await;
     world.start();

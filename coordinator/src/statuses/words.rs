@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use coordinator_core::event::Wall;
 use coordinator_core::job::{self, Job};
 use coordinator_core::run::{self, Outcome, Run};
-use pipelines::plan::Plan;
+use pipelines::plan::{Plan, Task};
 use serde::Serialize;
 
 use crate::config::Origin;
@@ -42,7 +42,7 @@ pub(super) fn status(
         }
         run::State::Active => match &run.cancelled_by {
             Some(actor) => ("pending", format!("Run {} is being cancelled by {actor}", run.id)),
-            None => ("pending", format!("Run {} is under way", run.id)),
+            None => ("pending", under_way(run, plan, jobs)),
         },
         run::State::Finished { at, outcome } => {
             let took = took(run.created, *at);
@@ -69,6 +69,26 @@ fn context(run: &Run) -> String {
     format!("garrison/{}{}", run.pipeline, if is_pull_request { "/plan" } else { "" })
 }
 
+/// Says for whom it waits, if it does.
+fn under_way(run: &Run, plan: Option<&Plan>, jobs: &[Job]) -> String {
+    let open = jobs.iter().filter(|job| matches!(job.state, job::State::Open { .. }));
+    let waits = |job: &Job| {
+        let spec = plan?.jobs.get(job.id.index as usize)?;
+        let Task::Gate(gate) = &spec.task else { return None };
+        let approvals = match &job.state {
+            job::State::Open { approvals, .. } => approvals.len(),
+            _ => 0,
+        };
+        Some((gate.wants(approvals), format!("{} in {}", spec.title(), spec.partition)))
+    };
+    let mut open = open.filter_map(waits);
+    let Some((wants, gate)) = open.next() else { return format!("Run {} is under way", run.id) };
+    match open.count() {
+        0 => format!("Run {} waits for {wants} ({gate})", run.id),
+        more => format!("Run {} waits for {wants} ({gate}, and {more} more)", run.id),
+    }
+}
+
 fn planned(plan: Option<&Plan>) -> String {
     let jobs = plan.map_or(&[][..], |plan| &plan.jobs);
     let partitions: BTreeSet<_> = jobs.iter().map(|job| &job.partition).collect();
@@ -89,8 +109,12 @@ fn cancelled(run: &Run) -> String {
 fn failed(plan: Option<&Plan>, jobs: &[Job]) -> String {
     let is_failed = |job: &&Job| match &job.state {
         job::State::Finished { outcome } => !outcome.is_success(),
+        job::State::Rejected { .. } | job::State::Expired { .. } => true,
         job::State::Waiting
         | job::State::Queued
+        | job::State::Open { .. }
+        | job::State::Approved { .. }
+        | job::State::Acknowledged { .. }
         | job::State::Paused { .. }
         | job::State::Active
         | job::State::Skipped { .. }
@@ -188,6 +212,23 @@ mod tests {
         let waiting = Run { group: Some("site".parse().unwrap()), ..waiting };
         let words = "Run 7 waits for its turn in the group site";
         assert_eq!(said(&waiting, &[]), ("pending", words.to_owned()));
+    }
+
+    #[test]
+    fn a_run_at_a_gate_says_for_whom_it_waits_and_who_said_no() {
+        let plan = fixtures::gated();
+        let said = |run: &Run, job: Job| status(run, Some(&plan), &[job], None).description;
+        let active = fixtures::run(7, "deploy", run::State::Active);
+        let open = |approvals| fixtures::open_gate(7, approvals);
+        assert_eq!(said(&active, open(0)), "Run 7 waits for 2 approvals by admins (deploy in fra)");
+        assert_eq!(
+            said(&active, open(1)),
+            "Run 7 waits for 1 approval by an admin (deploy in fra)"
+        );
+        let (by, reason) = (Actor::LocalAdmin, "no".to_owned());
+        let rejected = Job { state: State::Rejected { at: Wall(3), by, reason }, ..open(0) };
+        let words = "deploy in fra rejected after 2 min 5 s";
+        assert_eq!(said(&ended(Outcome::Failed), rejected), words);
     }
 
     #[test]

@@ -8,13 +8,14 @@ use coordinator_core::attempt::{self, Attempt};
 use coordinator_core::audit::Audit;
 use coordinator_core::change::Change;
 use coordinator_core::event::Wall;
-use coordinator_core::job::{self, Job};
+use coordinator_core::job::{self, Approval, Job};
 use coordinator_core::lock::{Holder, Lock, LockKey};
 use coordinator_core::run::{self, Run};
 use coordinator_core::schedule::{Fired, ScheduleKey, Scheduled};
 use coordinator_core::secret::{self, Sealed, Secret, SecretKey};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{self, Cause, Trigger, TriggerId};
+use pipelines::gate::{Asks, Gate, Triggerer};
 use pipelines::id::RunId;
 use pipelines::input::Inputs;
 use pipelines::name::PartitionName;
@@ -80,6 +81,28 @@ pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
         rollouts: Vec::new(),
         jobs,
     })
+}
+
+/// A plan with a gate in `fra` that two admins must approve.
+pub(crate) fn gated() -> Arc<Plan> {
+    let asks = Asks::Approval { count: 2, triggerer: Triggerer::Refused };
+    let gate = Gate { role: Role::Admin, message: "lets all of it through".to_owned(), asks };
+    let mut plan = Arc::unwrap_or_clone(plan(&["fra"], "true"));
+    plan.jobs[0] = plan::Job { task: Task::Gate(gate), run: Vec::new(), ..plan.jobs[0].clone() };
+    Arc::new(plan)
+}
+
+/// The gate of a run with [`gated`], open, with so many approvals.
+pub(crate) fn open_gate(run: u64, approvals: usize) -> Job {
+    let approval = Approval { by: Actor::LocalAdmin, at: Wall(2), comment: None };
+    Job {
+        id: RunId(run).job(0),
+        attempts: 0,
+        tried: 0,
+        artifacts: Vec::new(),
+        outputs: Outputs::new(),
+        state: job::State::Open { since: Wall(1), approvals: vec![approval; approvals] },
+    }
 }
 
 pub(crate) fn agent(partition: &str, name: &str) -> Agent {

@@ -106,12 +106,17 @@ acts! {
     /// An agent that has no certificate joins.
     Join: Progress, 10, "an agent asks for a certificate";
 
+    /// One of several people lets a gate's jobs through, as far as it is up to them.
+    Approve: Progress, 4, "somebody approves";
+
     /// A push, delivered by a forge.
     Trigger: People, 6, "a push";
     /// Somebody cancels a run.
     Cancel: People, 2, "a cancel";
     /// Somebody retries a run.
     Retry: People, 4, "a retry";
+    /// Somebody says no at a gate.
+    Reject: People, 1, "a reject";
 
     /// An operator wants no new attempts on an agent, or wants them again.
     Cordon: People, 1, "an agent is cordoned, or no more";

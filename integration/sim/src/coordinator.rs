@@ -121,9 +121,10 @@ impl Running {
     }
 
     /// Whether the loop has anything to do.
-    pub fn is_busy(&self, now: u64) -> bool {
+    pub fn is_busy(&self, now: u64, wall: Wall) -> bool {
         let is_due = self.core.next_deadline().is_some_and(|at| at <= self.steady(now));
-        is_due || !self.inbox.is_empty()
+        let expires = self.core.next_expiry().is_some_and(|at| at <= wall);
+        is_due || expires || !self.inbox.is_empty()
     }
 }
 

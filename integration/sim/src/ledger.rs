@@ -8,7 +8,7 @@ use coordinator::store::journal::Seq;
 use coordinator_core::agent::AgentKey;
 use coordinator_core::lock::{Holder, LockKey};
 use coordinator_core::trigger::TriggerId;
-use pipelines::id::AttemptId;
+use pipelines::id::{AttemptId, JobId};
 use pipelines::name::DeviceName;
 use pipelines::outcome::Verdict;
 
@@ -29,6 +29,8 @@ pub enum Rule {
     /// Of a group's runs one at most is under way, and one is while any waits. Of one that waits no
     /// program runs.
     Groups,
+    /// Nothing behind a gate starts before as many different people as its plan says have allowed it.
+    Gates,
     /// An attempt is given up for its lease only when it provably runs no more.
     Leases,
     /// G3: a program ends by itself, by somebody's wish, or with its lease; not by faults of others.
@@ -105,6 +107,8 @@ pub struct Ledger {
     pub(crate) keys: BTreeSet<String>,
     /// Devices of groups, by what protects them, where the latest job to end did not succeed.
     failed_at: BTreeMap<LockKey, DeviceName>,
+    /// Who has approved at each gate since it opened, as it was written down.
+    pub(crate) allowed: BTreeMap<JobId, BTreeSet<String>>,
     /// The last batch whose effects somebody may have seen.
     pub(crate) released: Seq,
     exceptions: Exceptions,

@@ -33,6 +33,8 @@ pub enum Mutant {
     ForgetLocks,
     /// Which group a run belongs to does not survive a restart of the coordinator.
     ForgetGroups,
+    /// People are not told apart: each who asks counts as somebody else.
+    MixUpPeople,
     /// What a dead runner left on a device is taken to be over.
     TrustTheDead,
     /// Runners leave it to their agent to end what has no lease any more.
@@ -43,7 +45,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 13] = [
+    pub const ALL: [Mutant; 14] = [
         Mutant::StartBeforeStoring,
         Mutant::DropFence,
         Mutant::ReassignOnTimeout,
@@ -54,6 +56,7 @@ impl Mutant {
         Mutant::ForgetSync,
         Mutant::ForgetLocks,
         Mutant::ForgetGroups,
+        Mutant::MixUpPeople,
         Mutant::TrustTheDead,
         Mutant::LeaveLeaseToAgent,
         Mutant::TickByWallClock,
@@ -72,6 +75,7 @@ impl Mutant {
             Mutant::ForgetSync => "forget-sync",
             Mutant::ForgetLocks => "forget-locks",
             Mutant::ForgetGroups => "forget-groups",
+            Mutant::MixUpPeople => "mix-up-people",
             Mutant::TrustTheDead => "trust-the-dead",
             Mutant::LeaveLeaseToAgent => "leave-lease-to-agent",
             Mutant::TickByWallClock => "tick-by-wall-clock",

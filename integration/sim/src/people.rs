@@ -4,21 +4,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coordinator_core::actor::Actor;
+use coordinator_core::actor::{Actor, Grant, Role, Scope};
 use coordinator_core::agent::AgentKey;
 use coordinator_core::event::{Answer, Ask, Event, Refusal, Resolution, Wall};
 use coordinator_core::lock::{Holder, Lock, LockKey};
-use coordinator_core::run;
 use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::{Cause, Trigger};
-use pipelines::id::RunId;
+use coordinator_core::{job, run};
+use pipelines::gate::{Asks, Gate, Triggerer};
+use pipelines::id::{JobId, RunId};
 use pipelines::plan::{
     Concurrency, Exclusive, Job, Member, Mode, OnLost, Plan, Retry, RetryOn, Rollout, Ssh, Task,
     Unit,
 };
 
+use rand::Rng;
+
 use crate::coordinator::Input;
 use crate::ledger::Rule;
+use crate::mutant::Mutant;
 use crate::world::{World, note};
 
 /// Deliveries that differ, at most, in one world.
@@ -136,6 +140,38 @@ impl World {
         self.admin_asks(Ask::BreakLock { lock, holder });
     }
 
+    /// Gates that wait for people.
+    pub(crate) fn open_gates(&self) -> Vec<JobId> {
+        let Some(running) = &self.coordinator.running else { return vec![] };
+        let is_open = |job: &&job::Job| matches!(job.state, job::State::Open { .. });
+        running.view.jobs.values().filter(is_open).map(|job| job.id).collect()
+    }
+
+    /// One of three people approves at a gate, whether the same one has before or not.
+    pub(crate) fn approve(&mut self, nth: usize) {
+        let job = self.open_gates().swap_remove(nth);
+        let name = ["anna", "ben", "cleo"][self.rng().random_range(0..3)];
+        note!(self, "{name} at {job}");
+        self.person_asks(name, Ask::Approve { job, comment: None });
+    }
+
+    /// Somebody says no.
+    pub(crate) fn reject(&mut self, nth: usize) {
+        let job = self.open_gates().swap_remove(nth);
+        note!(self, "{job}");
+        self.person_asks("anna", Ask::Reject { job, reason: "not today".into() });
+    }
+
+    fn person_asks(&mut self, person: &str, ask: Ask) {
+        let grant = Grant { role: Role::Admin, partitions: Scope::All };
+        let token = match self.mutant {
+            Some(Mutant::MixUpPeople) => format!("{person}-{}", self.unique()),
+            _ => person.to_owned(),
+        };
+        let actor = Actor::Token { name: name(&token), grant };
+        self.input(Input::Ask { actor, ask, asked: Asked::Person });
+    }
+
     fn admin_asks(&mut self, ask: Ask) {
         self.input(Input::Ask { actor: Actor::LocalAdmin, ask, asked: Asked::Person });
     }
@@ -200,10 +236,11 @@ fn compile(trigger: &Trigger) -> Result<Vec<Resolution>, String> {
         1 => plan(Some("site"), [on("fra", &[]), on("fra", &[0]), on("muc", &[1])]),
         2 => plan(
             None,
-            [0, 1, 2]
-                .map(|_| on("fra", &[]).with_lock("probe").again(2, 0))
-                .into_iter()
-                .chain([on("fra", &[0, 1, 2])]),
+            [0, 1, 2].map(|_| on("fra", &[]).with_lock("probe").again(2, 0)).into_iter().chain([
+                on("fra", &[0, 1, 2]),
+                on("fra", &[3]).gate(2),
+                on("fra", &[4]),
+            ]),
         ),
         3 => in_group(
             Mode::Queue,
@@ -236,7 +273,10 @@ fn compile(trigger: &Trigger) -> Result<Vec<Resolution>, String> {
         10 => rollout(Some(2), None),
         _ => in_group(
             Mode::NewestOnly,
-            plan(None, [on("fra", &[]), on("muc", &[]).with_lock("probe")]),
+            plan(
+                None,
+                [on("fra", &[]).gate(1), on("fra", &[0]), on("muc", &[]).with_lock("probe")],
+            ),
         ),
     };
     Ok(vec![Resolution {
@@ -324,6 +364,13 @@ impl Draft {
 
     fn for_agent(self, agent: &str) -> Draft {
         Draft(Job { agent: Some(name(agent)), ..self.0 })
+    }
+
+    /// A wait for so many admins, an hour long.
+    fn gate(self, count: u32) -> Draft {
+        let asks = Asks::Approval { count, triggerer: Triggerer::Refused };
+        let gate = Gate { role: Role::Admin, message: "lets jobs through".into(), asks };
+        Draft(Job { task: Task::Gate(gate), run: Vec::new(), timeout_s: 3600, ..self.0 })
     }
 
     fn on_device(self) -> Draft {

@@ -77,7 +77,9 @@ impl World {
                 let unlinked = host.agent.as_ref().is_some_and(|agent| agent.stream.is_none());
                 up && host.is_awake() && !host.cut && unlinked
             }),
-            What::Batch => self.coordinator_if(running.is_some_and(|it| it.is_busy(self.clock()))),
+            What::Batch => {
+                self.coordinator_if(running.is_some_and(|it| it.is_busy(self.clock(), self.wall())))
+            }
             What::Resolve => {
                 (0..running.map_or(0, |it| it.resolving.len())).map(Target::Nth).collect()
             }
@@ -133,6 +135,7 @@ impl World {
             What::TriggerAgain => self.coordinator_if(up && self.deliveries > 0),
             What::Cancel => (0..self.runs(true).len()).map(Target::Nth).collect(),
             What::Retry => (0..self.runs(false).len()).map(Target::Nth).collect(),
+            What::Approve | What::Reject => (0..self.open_gates().len()).map(Target::Nth).collect(),
             What::Break => self.streams_where(|it, _| !it.broken),
             What::Cut => self.hosts_where(|host| !host.cut),
             What::Reconnect => self.hosts_where(|host| host.cut),

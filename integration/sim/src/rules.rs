@@ -14,10 +14,10 @@ use coordinator_core::change::Change;
 use coordinator_core::event::{Ask, Event};
 use coordinator_core::lock::Holder;
 use coordinator_core::{job, run, trigger};
-use pipelines::id::AttemptId;
+use pipelines::id::{AttemptId, JobId};
 use pipelines::limits;
 use pipelines::outcome::Outcome;
-use pipelines::plan::{self, OnLost, RetryOn};
+use pipelines::plan::{self, OnLost, RetryOn, Task};
 
 use crate::disk::SimDisk;
 use crate::host::Program;
@@ -144,6 +144,7 @@ impl World {
             if let Change::Agent(agent) = change {
                 self.ledger.keys.insert(agent.fingerprint.clone());
             }
+            self.take_approval(change);
             if let Change::Attempt(attempt) = change {
                 let is_new = !self.book.attempts.contains_key(&attempt.id);
                 given.extend(is_new.then_some(attempt.id));
@@ -167,6 +168,30 @@ impl World {
         }
         self.check_book(changes);
         given.into_iter().for_each(|attempt| self.check_assigned(attempt));
+    }
+
+    /// Somebody's approval is on record, or a gate has opened, at which there is none yet.
+    fn take_approval(&mut self, change: &Change) {
+        match change {
+            Change::Job(job) => {
+                if let job::State::Open { approvals, .. } = &job.state
+                    && approvals.is_empty()
+                {
+                    self.ledger.allowed.remove(&job.id);
+                }
+            }
+            Change::Audit(word) => {
+                let gate = word.text.strip_prefix("approved gate ");
+                let gate = gate.and_then(|text| text.split(' ').next()?.parse().ok());
+                if let Some(gate) = gate {
+                    let token = word.actor.to_string();
+                    // A person has one token, or one for each word.
+                    let who = token.split('-').next().unwrap_or_default().to_owned();
+                    self.ledger.allowed.entry(gate).or_default().insert(who);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// What operators' words of a batch excuse.
@@ -272,7 +297,19 @@ impl World {
         let before = before.and_then(|number| book.attempts.get(&id.job.attempt(number)));
         let is_due = job.tried == 1
             || before.and_then(Attempt::outcome).is_some_and(|it| again(spec, job.tried, it));
-        if !fits {
+        let count = |need: &u32| match &book.spec(id.job.run.job(*need))?.task {
+            Task::Gate(gate) => Some((id.job.run.job(*need), gate.count() as usize)),
+            Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Render(_) | Task::Wait => {
+                None
+            }
+        };
+        let allowed = |gate: &JobId| self.ledger.allowed.get(gate).map_or(0, BTreeSet::len);
+        let mut gates = spec.needs.iter().filter_map(count);
+        let unanswered = gates.find(|(gate, count)| allowed(gate) < *count);
+        if let Some((gate, count)) = unanswered {
+            let text = format!("{id} starts before {count} people have approved at {gate}");
+            self.ledger.find(Rule::Gates, text);
+        } else if !fits {
             self.ledger.find(Rule::Assigned, format!("{id} is with an agent that may not have it"));
         } else if !is_due {
             self.ledger.find(Rule::Assigned, format!("{id} is one more than the plan allows"));

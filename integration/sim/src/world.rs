@@ -210,6 +210,8 @@ impl World {
                     note!(self, "{}", attempt.map(|it| it.to_string()).unwrap_or_default());
                     self.devices.retain(|it| Some(*it) != attempt);
                 }
+                What::Approve => self.approve(nth),
+                What::Reject => self.reject(nth),
                 What::Cancel => self.cancel(self.runs(true)[nth]),
                 _ => self.retry(self.runs(false)[nth]),
             },

@@ -37,7 +37,12 @@ pub(super) fn check(job: &Job, report: &mut Report<'_>) {
             report.warning(Code::LostOnHostNetwork, on_lost.span, message, help);
         }
         Some(
-            Task::Container(_) | Task::Process | Task::Pipeline(_) | Task::Render(_) | Task::Wait,
+            Task::Container(_)
+            | Task::Gate(_)
+            | Task::Process
+            | Task::Pipeline(_)
+            | Task::Render(_)
+            | Task::Wait,
         )
         | None => {}
     }

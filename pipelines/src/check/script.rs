@@ -9,7 +9,10 @@ pub(super) fn check(job: &Job, report: &mut Report<'_>) {
     match job.task.as_ref().map(|task| &task.value) {
         Some(Task::Render(_) | Task::Wait) => {}
         // What may stand beside another pipeline is told where that is read.
-        Some(Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Pipeline(_)) | None => {
+        Some(
+            Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Pipeline(_) | Task::Gate(_),
+        )
+        | None => {
             return;
         }
     }

@@ -1,6 +1,6 @@
 //! Whether what is filled in and decided when a plan is made reads only what there is.
 
-use crate::ast::{Image, Job, Pipeline, Task, Text};
+use crate::ast::{Asks, Gate, Image, Job, Pipeline, Task, Text};
 use crate::condition::Condition;
 use crate::diagnostic::{Code, Complaint, Report};
 use crate::scope::{self, Names};
@@ -46,8 +46,11 @@ pub(super) fn check(
     for text in pipeline.variables.values().chain(job.variables.values()) {
         check_text(text, &without, templates, report);
     }
-    for text in others(pipeline, job) {
+    for text in others(pipeline, job).chain(acknowledged(job)) {
         check_text(text, &names, templates, report);
+    }
+    if let Some(message) = message(job) {
+        check_text(message, &scope::names_of_message(names), templates, report);
     }
 }
 
@@ -67,7 +70,30 @@ pub(crate) fn reads_anything(pipeline: &Pipeline, job: &Job) -> bool {
 
 fn texts<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p Text> {
     let variables = pipeline.variables.values().chain(job.variables.values());
-    variables.chain(others(pipeline, job))
+    variables.chain(others(pipeline, job)).chain(acknowledged(job)).chain(message(job))
+}
+
+fn gate(job: &Job) -> Option<&Gate> {
+    match &job.task.as_ref()?.value {
+        Task::Gate(gate) => Some(gate),
+        Task::Process
+        | Task::Container(_)
+        | Task::Ssh(_)
+        | Task::Render(_)
+        | Task::Wait
+        | Task::Pipeline(_) => None,
+    }
+}
+
+fn message(job: &Job) -> Option<&Text> {
+    gate(job)?.message.as_ref()
+}
+
+fn acknowledged(job: &Job) -> Option<&Text> {
+    match &gate(job)?.asks {
+        Asks::Acknowledgement { text } => Some(text),
+        Asks::Approval { .. } => None,
+    }
 }
 
 /// Texts that may read the variables.
@@ -78,7 +104,14 @@ fn others<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p 
             Image::Default => pipeline.defaults.image.as_ref(),
             Image::Unusable => None,
         },
-        Some(Task::Process | Task::Ssh(_) | Task::Pipeline(_) | Task::Render(_) | Task::Wait)
+        Some(
+            Task::Process
+            | Task::Ssh(_)
+            | Task::Gate(_)
+            | Task::Pipeline(_)
+            | Task::Render(_)
+            | Task::Wait,
+        )
         | None => None,
     };
     let environment = job.environment.iter().flat_map(|it| [Some(&it.name), it.url.as_ref()]);
@@ -86,9 +119,8 @@ fn others<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p 
     let (render, given) = match job.task.as_ref().map(|task| &task.value) {
         Some(Task::Render(render)) => (Some([&render.template, &render.to]), &[][..]),
         Some(Task::Pipeline(call)) => (None, call.inputs.as_slice()),
-        Some(Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Wait) | None => {
-            (None, &[][..])
-        }
+        Some(Task::Process | Task::Container(_) | Task::Ssh(_) | Task::Gate(_) | Task::Wait)
+        | None => (None, &[][..]),
     };
     let wait = job.wait.iter().flat_map(|wait| wait.texts());
     job.run

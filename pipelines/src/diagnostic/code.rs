@@ -81,7 +81,7 @@ codes! {
     InvalidInput = "P048", "An input is declared wrongly, or its value cannot be used.";
     LockInLock = "P049", "A job has a lock, and its pipeline has one too.";
 
-    NotOneTask = "P050", "A job is not exactly one of `container`, `ssh`, `process`, `render` and `pipeline`, or `wait` alone.";
+    NotOneTask = "P050", "A job is not exactly one of `container`, `ssh`, `process`, `render`, `gate` and `pipeline`, or `wait` alone.";
     UnknownJob = "P051", "`needs` names a job that does not exist.";
     NeedsItself = "P052", "A job needs itself.";
     Cycle = "P053", "Jobs need each other in a circle.";
@@ -156,6 +156,10 @@ codes! {
     ProbeOutlivesJob = "P132", "A probe may take longer than its job.";
     WithoutScript = "P133", "A job without a script has what only a script can use or leave.";
     InvalidRender = "P134", "A path of `render` cannot be used.";
+    KeyBesideGate = "P135", "A gate has a key that is for jobs which do something.";
+    KeyBesideAcknowledge = "P136", "A gate with `acknowledge` has a key that is for approvals.";
+    InvalidGateText = "P137", "The message of a gate, or what is to be acknowledged, cannot be used.";
+    TooManyGates = "P138", "A pipeline has too many gates.";
     InvalidDevices = "P143", "`devices` of a job cannot be used as they are.";
     InvalidRollout = "P144", "A `rollout` cannot be used where or as it is.";
     OutputsOfDevices = "P145", "A job that runs for each of several devices has outputs.";

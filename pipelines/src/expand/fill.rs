@@ -11,7 +11,7 @@ use crate::limits;
 use crate::matrix::{self, Combination};
 use crate::parse::{self, ProbeForm};
 use crate::plan::Environment;
-use crate::scope::{Place, Scope, Value};
+use crate::scope::{self, Place, Scope, Value};
 use crate::template::{Context, Kind, Templates, is_template};
 
 /// Fills in the texts of a run.
@@ -63,15 +63,41 @@ impl<'t> Fill<'t> {
         }
         filled.take(&job.variables, report);
         if place.is_some() {
-            let text =
-                |(name, value): (&String, &String)| (name.clone(), Value::Text(value.clone()));
-            let variables = filled.env.iter().map(text).collect();
-            filled.scope.insert("variables", Value::Map(variables));
+            insert_variables(&mut filled.scope, &filled.env);
             filled.context = Context::new(&filled.scope);
         }
         filled.env.extend(matrix::variables(matrix));
         filled
     }
+
+    /// The message of a gate at this place that lets through what the summary says.
+    pub(super) fn message(
+        &self,
+        place: &Place<'_>,
+        variables: BTreeMap<String, String>,
+        text: &Text,
+        summary: &str,
+        report: &mut Report<'_>,
+    ) -> String {
+        if !is_template(&text.value) {
+            return text.value.clone();
+        }
+        let mut scope = self.run.clone();
+        place.extend(&mut scope);
+        insert_variables(&mut scope, &variables);
+        scope::extend_message(&mut scope, summary);
+        let context = Context::new(&scope);
+        let filled = render(&self.templates, text, Kind::Plain, &context, report);
+        let filled = filled.trim_end().to_owned();
+        parse::check_message(report, &filled, text.span);
+        filled
+    }
+}
+
+/// What texts read as `variables`.
+fn insert_variables(scope: &mut Scope, env: &BTreeMap<String, String>) {
+    let text = |(name, value): (&String, &String)| (name.clone(), Value::Text(value.clone()));
+    scope.insert("variables", Value::Map(env.iter().map(text).collect()));
 }
 
 impl Filled<'_> {
@@ -139,6 +165,13 @@ impl Filled<'_> {
         Some(Environment { name, url: url.map(|(url, _)| url) })
     }
 
+    /// What is to be acknowledged at a gate.
+    pub(super) fn acknowledge(&self, text: &Text, report: &mut Report<'_>) -> String {
+        let filled = self.plain(text, report).into_owned();
+        parse::check_acknowledge(report, &filled, text.span);
+        filled
+    }
+
     /// The key of a cache.
     pub(super) fn cache_key(&self, text: &Text, report: &mut Report<'_>) -> String {
         let key = self.plain(text, report).into_owned();
@@ -171,17 +204,27 @@ impl Filled<'_> {
         self.fill(text, Kind::Plain, report)
     }
 
-    /// The text as it is if it cannot be filled in, which is reported.
     fn fill<'t>(&self, text: &'t Text, kind: Kind, report: &mut Report<'_>) -> Cow<'t, str> {
-        if !is_template(&text.value) {
-            return Cow::Borrowed(&text.value);
-        }
-        match self.templates.render(&text.value, kind, &self.context) {
-            Ok(filled) => Cow::Owned(filled),
-            Err(complaint) => {
-                report.complain(Code::InvalidTemplate, text.span, complaint);
-                Cow::Borrowed(&text.value)
-            }
+        render(self.templates, text, kind, &self.context, report)
+    }
+}
+
+/// The text as it is if it cannot be filled in, which is reported.
+fn render<'t>(
+    templates: &Templates,
+    text: &'t Text,
+    kind: Kind,
+    context: &Context,
+    report: &mut Report<'_>,
+) -> Cow<'t, str> {
+    if !is_template(&text.value) {
+        return Cow::Borrowed(&text.value);
+    }
+    match templates.render(&text.value, kind, context) {
+        Ok(filled) => Cow::Owned(filled),
+        Err(complaint) => {
+            report.complain(Code::InvalidTemplate, text.span, complaint);
+            Cow::Borrowed(&text.value)
         }
     }
 }

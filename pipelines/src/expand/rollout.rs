@@ -39,6 +39,7 @@ impl<'p> Expansion<'p> {
                 | WrittenTask::Container(_)
                 | WrittenTask::Render(_)
                 | WrittenTask::Wait
+                | WrittenTask::Gate(_)
                 | WrittenTask::Pipeline(_) => None,
             };
             let is_shared = is_shared(written);

@@ -46,7 +46,7 @@ fn probe(
         }
         Written::HostKey(None) => match task {
             Task::Ssh(device) => Check::HostKey { device: device.clone() },
-            Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait => {
+            Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait | Task::Gate(_) => {
                 let (name, device) = instance.device?;
                 Check::HostKey { device: ssh(name, device, None)? }
             }

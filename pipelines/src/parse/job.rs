@@ -4,8 +4,8 @@ use super::call;
 use super::matrix::matrix;
 use super::resources::resources;
 use super::{
-    agents, cache, devices, failure, lock, outputs, partitions, secrets, services, task, timeout,
-    variables, wait, yes_or_no,
+    agents, cache, devices, failure, gate, lock, outputs, partitions, secrets, services, task,
+    timeout, variables, wait, yes_or_no,
 };
 use crate::ast::{Artifacts, Environment, Job, Need, Task, Text};
 use crate::diagnostic::{Code, Report, quoted};
@@ -53,14 +53,16 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
     let Entry { key, value } = entry;
     let name = report.name_of::<JobName>(&key.text, key.span, "the job's name");
     let of = format!("the job {}", quoted(&key.text));
-    let fields = report.fields(value, key.span, &keys::JOB)?;
+    let mut fields = report.fields(value, key.span, &keys::JOB)?;
     let task = task::task(report, &fields, &of);
+    gate::alone(report, &mut fields, &of);
     let is_call = fields.entry("pipeline").is_some();
     if is_call {
         call::alone(report, &fields, &of);
     }
+    let is_gate = fields.entry(task::GATE).is_some();
     let only_waits = task.as_ref().is_some_and(|task| matches!(task.value, Task::Wait));
-    let has_script = !only_waits && !is_call && fields.entry("render").is_none();
+    let has_script = !only_waits && !is_call && !is_gate && fields.entry("render").is_none();
     let script = if !has_script || fields.has_refused(task::WITHOUT_SCRIPT) {
         fields.entry("run")
     } else {

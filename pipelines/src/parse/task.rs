@@ -1,7 +1,8 @@
-//! By what means a job runs: `container`, `ssh`, `process`, `render`, or as another `pipeline`; or it only
-//! waits.
+//! By what means a job runs: `container`, `ssh`, `process`, `render`, or as another `pipeline`; that it
+//! waits for people: `gate`; or that it only waits.
 
 use super::call::call;
+use super::gate;
 use super::render;
 use crate::ast::{Container, Image, Ssh, Task, Text};
 use crate::diagnostic::{Code, Report, quoted};
@@ -14,13 +15,15 @@ use crate::template;
 use crate::user;
 use crate::yaml::{Entry, Node, Value};
 
-const TASK_HELP: &str = "write one of `container: {}`, `ssh: { device: leaf01 }`, `process: {}`, \
+const TASK_HELP: &str = "write one of `container: {}`, `ssh: { device: leaf01 }`, `process: {}`, `gate: {}`, \
                          `pipeline: .garrison/other.yaml`";
 
-/// Planned kinds of jobs that run no script.
-pub(super) const WITHOUT_SCRIPT: &[&str] = &["gate"];
+pub(super) const GATE: &str = "gate";
 
-const KINDS: &[&str] = &["container", "ssh", "process", "render", "pipeline"];
+/// Kinds of jobs that run no script.
+pub(super) const WITHOUT_SCRIPT: &[&str] = &[GATE, "pipeline", "render"];
+
+pub(super) const WITH_SCRIPT: &[&str] = &["container", "ssh", "process"];
 
 pub(crate) const PULL: &[(&str, Pull)] =
     &[("if-missing", Pull::IfMissing), ("always", Pull::Always), ("never", Pull::Never)];
@@ -39,19 +42,21 @@ pub(super) fn task(
     let ssh = fields.entry("ssh").map(|entry| (entry, ssh(report, entry, of_each)));
     let process = fields.entry("process").map(|entry| (entry, process(report, entry)));
     let render = fields.entry("render").map(|entry| (entry, render::render(report, entry)));
+    let gate = fields.entry(GATE).map(|entry| (entry, gate::gate(report, entry)));
     let pipeline = fields.entry("pipeline");
     let pipeline = pipeline.map(|entry| (entry, call(report, entry).map(Task::Pipeline)));
-    let tasks = [container, ssh, process, render, pipeline];
+    let tasks = [container, ssh, process, render, gate, pipeline];
     let mut tasks: Vec<_> = tasks.into_iter().flatten().collect();
     tasks.sort_by_key(|(entry, _)| entry.key.span);
     match tasks.as_mut_slice() {
-        [] if fields.has_refused(KINDS) || fields.has_refused(WITHOUT_SCRIPT) => None,
+        [] if fields.has_refused(WITH_SCRIPT) || fields.has_refused(WITHOUT_SCRIPT) => None,
         [] if fields.entry("run").is_none() && fields.entry("wait").is_some() => {
             fields.entry("wait").map(|entry| Spanned::new(Task::Wait, entry.key.span))
         }
         [] => {
-            let message =
-                format!("{of} does nothing: it has no `container`, `ssh`, `process` or `pipeline`");
+            let message = format!(
+                "{of} does nothing: it has no `container`, `ssh`, `process`, `gate` or `pipeline`"
+            );
             report.error(Code::NotOneTask, fields.owner, message, TASK_HELP);
             None
         }

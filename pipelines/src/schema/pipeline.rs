@@ -200,6 +200,7 @@ fn job() -> Value {
             }
             "ssh" => about("Runs it on a device.", or_nothing(ssh()))?,
             "render" => about("Makes a file of a template.", render())?,
+            "gate" => about("Waits for people.", or_nothing(gate()))?,
             "pipeline" => about("Another pipeline.", any_of(&[text(), call()]))?,
             "run" => about("Shell commands.", any_text())?,
             "wait" => about("What must be so behind the script.", list(probe()))?,
@@ -296,6 +297,23 @@ fn probe() -> Value {
             "ca" => about("A file with authorities to trust.", text())?,
             "output" => about("A regular expression that its output matches.", text())?,
             "interval" | "timeout" => duration(),
+            _ => return None,
+        })
+    })
+}
+
+fn gate() -> Value {
+    let count = json!({ "type": "integer", "minimum": 1, "maximum": limits::APPROVALS });
+    mapping(&keys::GATE, &[], |key| {
+        Some(match key {
+            "role" => about("Who may answer.", one_of(words::ROLES))?,
+            "count" => about("How many different people must approve.", count.clone())?,
+            "triggerer" => {
+                about("Whether who triggered the run may approve.", one_of(words::TRIGGERERS))?
+            }
+            "acknowledge" => about("What somebody does by hand, in his words.", text())?,
+            "message" => about("What people are told.", text())?,
+            "timeout" => about("How long it waits.", duration())?,
             _ => return None,
         })
     })

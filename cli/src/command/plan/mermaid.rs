@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use pipelines::name::PartitionName;
-use pipelines::plan::{Plan, When};
+use pipelines::plan::{Plan, Task, When};
 
-/// One subgraph a partition, one arrow a need; dotted where a job runs after a failure or any end.
+/// One subgraph a partition, a hexagon for a gate, one arrow a need; dotted where a job runs after a failure or any end.
 pub(super) fn chart(plan: &Plan) -> String {
     let mut partitions: BTreeMap<&PartitionName, Vec<usize>> = BTreeMap::new();
     for (index, job) in plan.jobs.iter().enumerate() {
@@ -16,11 +16,20 @@ pub(super) fn chart(plan: &Plan) -> String {
     for (number, (partition, jobs)) in partitions.iter().enumerate() {
         let _ = writeln!(chart, "  subgraph p{number}[\"{partition}\"]");
         for &index in jobs {
-            let _ = writeln!(
-                chart,
-                "    j{index}[\"{}\"]",
-                escaped(&plan.jobs[index].title().to_string())
-            );
+            let job = &plan.jobs[index];
+            let title = escaped(&job.title().to_string());
+            let _ = match &job.task {
+                Task::Gate(gate) => {
+                    writeln!(chart, "    j{index}{{{{\"{title}: {}\"}}}}", gate.wants(0))
+                }
+                Task::Process
+                | Task::Container(_)
+                | Task::Ssh(_)
+                | Task::Render(_)
+                | Task::Wait => {
+                    writeln!(chart, "    j{index}[\"{title}\"]")
+                }
+            };
         }
         chart.push_str("  end\n");
     }

@@ -20,6 +20,9 @@ impl Core {
             }
             Ask::Cancel { run } => self.cancel(actor, *run),
             Ask::Retry { stored } => self.retry(actor, stored),
+            Ask::Approve { job, comment } => self.approve(actor, *job, comment.as_deref()),
+            Ask::Reject { job, reason } => self.reject(actor, *job, reason),
+            Ask::Acknowledge { job, text } => self.acknowledge(actor, *job, text),
             Ask::CreateApiToken { name, hash, grant, expires } => {
                 self.create_api_token(actor, name, hash, grant, *expires)
             }

@@ -17,6 +17,8 @@ pub struct Counts {
     pub active: usize,
     /// Jobs that wait for an agent with room, in each partition that has any.
     pub queued: BTreeMap<PartitionName, usize>,
+    /// Gates that wait for people, in each partition that has any.
+    pub gates: BTreeMap<PartitionName, usize>,
     /// Agents that may connect, in each partition that has any.
     pub agents: BTreeMap<PartitionName, Agents>,
 }
@@ -38,6 +40,11 @@ impl Core {
             state.queued.iter().map(|(partition, jobs)| (partition.clone(), jobs.len())).collect();
         let open: usize = state.runs.values().flat_map(|run| run.open.values()).sum();
         let active = state.attempts.len();
+        let mut gates: BTreeMap<PartitionName, usize> = BTreeMap::new();
+        for spec in state.expiries.iter().filter_map(|(_, id)| state.spec(*id)) {
+            *gates.entry(spec.partition.clone()).or_default() += 1;
+        }
+        let elsewhere = active + queued.values().sum::<usize>() + state.expiries.len();
         let mut agents: BTreeMap<PartitionName, Agents> = BTreeMap::new();
         for agent in state.agents.values().filter(|agent| !agent.revoked) {
             let counts = agents.entry(agent.key.partition.clone()).or_default();
@@ -48,9 +55,10 @@ impl Core {
         }
         Counts {
             runs: state.runs.len(),
-            waiting: open.saturating_sub(active + queued.values().sum::<usize>()),
+            waiting: open.saturating_sub(elsewhere),
             active,
             queued,
+            gates,
             agents,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::output::Outputs;
-use pipelines::plan::{Plan, When};
+use pipelines::plan::{Plan, Task, When};
 
 use crate::actor::{Actor, Role};
 use crate::attempt::Attempt;
@@ -109,13 +109,17 @@ impl Core {
         let begun_by = spec.begun_by.map(|first| &active.jobs[first as usize].state);
         let needs = spec.needs.iter().map(|need| (*need, &active.jobs[*need as usize].state));
         let Some(state) = after(spec.when, needs) else { return };
-        let state = left_out(begun_by).unwrap_or(state);
-        if state == job::State::Queued {
-            if !active.may_begin(id.index) {
-                return;
+        let state = match (left_out(begun_by).unwrap_or(state), &spec.task) {
+            (job::State::Queued, _) if !active.may_begin(id.index) => return,
+            (job::State::Queued, Task::Gate(_)) => {
+                job::State::Open { since: self.now, approvals: Vec::new() }
             }
-            self.dirty.insert(spec.partition.clone());
-        }
+            (job::State::Queued, _) => {
+                self.dirty.insert(spec.partition.clone());
+                job::State::Queued
+            }
+            (state, _) => state,
+        };
         let job = Job { state, ..job.clone() };
         self.put(Change::Job(job));
     }
@@ -190,13 +194,20 @@ impl Core {
         self.put(Change::Run(Run { cancelled_by: Some(actor.clone()), ..run }));
         for job in jobs {
             match job.state {
-                job::State::Waiting | job::State::Queued | job::State::Paused { .. } => {
+                job::State::Waiting
+                | job::State::Queued
+                | job::State::Open { .. }
+                | job::State::Paused { .. } => {
                     self.deadlines.clear(Due::Again(job.id));
                     let state = job::State::Cancelled { by: actor.clone() };
                     self.put(Change::Job(Job { state, ..job }));
                 }
                 job::State::Active => self.cancel_attempt(job.id.attempt(job.attempts), actor),
                 job::State::Finished { .. }
+                | job::State::Approved { .. }
+                | job::State::Acknowledged { .. }
+                | job::State::Rejected { .. }
+                | job::State::Expired { .. }
                 | job::State::Skipped { .. }
                 | job::State::Unneeded
                 | job::State::Stopped { .. }
@@ -253,7 +264,7 @@ impl Core {
         Ok(Answer::Done)
     }
 
-    fn not_active(&self, id: RunId) -> Refusal {
+    pub(super) fn not_active(&self, id: RunId) -> Refusal {
         if id.0 == 0 || id.0 > self.state.last_run {
             Refusal::NotFound(format!("there is no run {id}"))
         } else {

@@ -2,6 +2,7 @@
 
 mod calls;
 mod each;
+mod gates;
 mod groups;
 mod outputs;
 mod random;

@@ -1,4 +1,4 @@
-//! What happens because time passed: pauses end, and agents that are away are waited for no more.
+//! What happens because time passed: schedules are due, gates expire, pauses end, and agents that are away are waited for no more.
 
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::name::PartitionName;
@@ -23,6 +23,7 @@ impl Core {
     pub(super) fn tick(&mut self, at: Steady) {
         self.steady = self.steady.max(at);
         self.start_due();
+        self.expire_due();
         while let Some(due) = self.deadlines.pop(self.steady) {
             match due {
                 Due::Again(job) => self.again(job),

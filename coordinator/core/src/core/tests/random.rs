@@ -2,15 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pipelines::gate::{Asks, Triggerer};
 use pipelines::id::RunId;
 use pipelines::lock::Subject;
 use pipelines::outcome::{Exit, Outcome};
-use pipelines::plan::{Member, Mode, OnLost, Plan, When};
+use pipelines::plan::{self, Member, Mode, OnLost, Plan, Task, When};
 use pipelines::schedule::{Missed, Schedule};
 use proptest::prelude::*;
 
 use super::schedules::schedule;
-use super::world::{World, called, deploy, each, grouped, key, locked, paired, patient, rescue};
+use super::world::{
+    World, by_hand, called, deploy, each, gated, grouped, key, locked, paired, patient, person,
+    rescue,
+};
+use crate::actor::{Actor, Role};
+use crate::audit::Audit;
 use crate::lock::{Holder, Lock, LockKey};
 use crate::trigger::Cause;
 use crate::{job, run};
@@ -36,7 +42,20 @@ enum Act {
     Upgrade(usize),
     EndUpgrade(usize, bool),
     BreakLock(u64),
+    Answer(usize, usize, u8),
+    LetPass(u64),
     Restart,
+}
+
+/// Who answers gates: two who may, one of whom pushes too, one for another partition, and one who may
+/// do less.
+fn people() -> [Actor; 4] {
+    [
+        person("anna", Role::Admin, &[]),
+        person("mona", Role::Admin, &[]),
+        person("cleo", Role::Admin, &["muc"]),
+        person("dora", Role::Edit, &[]),
+    ]
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -59,6 +78,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => agent.clone().prop_map(Act::Upgrade),
         2 => (agent, any::<bool>()).prop_map(|(agent, ok)| Act::EndUpgrade(agent, ok)),
         1 => (1..6u64).prop_map(Act::BreakLock),
+        9 => (0..4usize, any::<usize>(), 0..8u8).prop_map(|(who, gate, how)| Act::Answer(who, gate, how)),
+        1 => (1..90u64).prop_map(Act::LetPass),
         1 => Just(Act::Restart),
     ]
 }
@@ -78,9 +99,13 @@ fn perform(world: &mut World, act: &Act) {
                 6 => rescue(),
                 // One of them never joins.
                 7 => each(&["mgmt02", "mgmt01", "mgmt09"][..1 + usize::from(key % 3)]),
-                10 => called(),
-                11 => paired(1, Some(1)),
-                12 => paired(2, None),
+                8 => by_hand(),
+                // Also one that the pusher may approve himself, alone.
+                9 => allowed_to_all(gated(partitions)),
+                10 | 11 => gated(partitions),
+                12 => called(),
+                13 => paired(1, Some(1)),
+                14 => paired(2, None),
                 _ => locked(partitions),
             };
             let delivery = format!("delivery-{key}");
@@ -121,8 +146,39 @@ fn perform(world: &mut World, act: &Act) {
             let name = if run % 2 == 0 { "site" } else { "group:leaf-pair" };
             world.break_lock("fra", name, Holder::Run(RunId(run)));
         }
+        Act::Answer(who, gate, how) => answer(world, &people()[who], gate, how),
+        Act::LetPass(minutes) => world.wall_goes_on(minutes),
         Act::Restart => world.restart(),
     }
+}
+
+/// Somebody answers a gate that is open, or a job that is none.
+fn answer(world: &mut World, by: &Actor, nth: usize, how: u8) {
+    let all = || world.store.jobs.values();
+    let is_open = |job: &&job::Job| matches!(job.state, job::State::Open { .. });
+    let open: Vec<_> = all().filter(is_open).collect();
+    let jobs = if open.is_empty() { all().collect() } else { open };
+    if jobs.is_empty() {
+        return;
+    }
+    let id = jobs[nth % jobs.len()].id;
+    let spec = &world.store.plans[&id.run].jobs[id.index as usize];
+    let is_by_hand = spec.name.as_str() == "console";
+    let id = id.to_string();
+    match (how, is_by_hand) {
+        (0, _) => world.reject(by, &id),
+        (1, true) | (2.., false) => world.approve(by, &id),
+        (1, false) | (2.., true) => world.acknowledge(by, &id, "loaded on console fw01"),
+    }
+}
+
+fn allowed_to_all(mut plan: Plan) -> Plan {
+    for job in &mut plan.jobs {
+        if let Task::Gate(gate) = &mut job.task {
+            gate.asks = Asks::Approval { count: 1, triggerer: Triggerer::Allowed };
+        }
+    }
+    plan
 }
 
 /// The schedules whose bits are set.
@@ -241,6 +297,50 @@ fn check_groups(world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A gate has neither attempt nor place in a queue, and lets nothing through before enough different
+/// people allowed it who may: by what they said, as it was written down.
+fn check_gates(world: &World) -> Result<(), TestCaseError> {
+    for job in world.store.jobs.values() {
+        let (run, plan) = (&world.store.runs[&job.id.run], &world.store.plans[&job.id.run]);
+        let spec = &plan.jobs[job.id.index as usize];
+        let Task::Gate(gate) = &spec.task else { continue };
+        prop_assert_eq!((job.attempts, job.tried), (0, 0), "gate {} was tried", job.id);
+        prop_assert!(!matches!(job.state, job::State::Queued | job::State::Active));
+        let started = |index: usize| {
+            let id = job.id.run.job(index as u32);
+            world.store.attempts.keys().any(|attempt| attempt.job == id)
+        };
+        let mut behind = plan.jobs.iter().enumerate();
+        let is_behind =
+            |it: &plan::Job| it.when == When::Success && it.needs.contains(&job.id.index);
+        if !behind.any(|(index, it)| is_behind(it) && started(index)) {
+            continue;
+        }
+        // One that was let through is so for ever.
+        let who: BTreeSet<String> = match &job.state {
+            job::State::Approved { approvals, .. } => {
+                approvals.iter().map(|it| it.by.to_string()).collect()
+            }
+            job::State::Acknowledged { by, .. } => [by.to_string()].into(),
+            other => return Err(TestCaseError::fail(format!("{} is {other:?}", job.id))),
+        };
+        prop_assert!(who.len() >= gate.count() as usize, "{}: {:?}", job.id, who);
+        for name in &who {
+            let said = |it: &&Audit| {
+                let (text, id) = (&it.text, format!("gate {} ", job.id));
+                it.actor.to_string() == *name && text.contains(&id) && !text.starts_with("rejected")
+            };
+            let word = world.store.audit.iter().find(said);
+            prop_assert!(word.is_some(), "{} allowed {}, which is not on record", name, job.id);
+            let by = &word.unwrap().actor;
+            prop_assert!(by.may(gate.role, &spec.partition), "{} has no right to {}", by, job.id);
+            let refused = Asks::Approval { count: 2, triggerer: Triggerer::Refused };
+            prop_assert!(gate.asks != refused || !by.is_same_person(&run.actor), "{}", job.id);
+        }
+    }
+    Ok(())
+}
+
 /// Each time starts a schedule once, and what is on record as started is a trigger.
 fn check_schedules(world: &World) -> Result<(), TestCaseError> {
     let mut keys = BTreeSet::new();
@@ -303,6 +403,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     check_planned(world)?;
     check_groups(world)?;
     check_schedules(world)?;
+    check_gates(world)?;
     prop_assert_eq!(world.core.state(), &world.remembered(), "state differs from its changes");
     Ok(())
 }

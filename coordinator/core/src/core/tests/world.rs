@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use pipelines::gate::{Asks, Gate, Triggerer};
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
 use pipelines::name::LabelName;
@@ -119,6 +120,49 @@ pub(super) fn each(agents: &[&str]) -> Plan {
     let needs = (0..agents.len() as u32).collect();
     plan.jobs.push(plan::Job { needs, ..job("report", "fra") });
     plan
+}
+
+/// In each partition `check` ← `approve` ← `deploy`, under a lock of the run; two admins must approve
+/// within an hour.
+pub(super) fn gated(partitions: &[&str]) -> Plan {
+    let mut plan = deploy(partitions);
+    for job in plan.jobs.iter_mut() {
+        match job.name.as_str() {
+            "prepare" => job.name = "check".parse().unwrap(),
+            "deploy" => {
+                let asks = Asks::Approval { count: 2, triggerer: Triggerer::Refused };
+                job.name = "approve".parse().unwrap();
+                (job.task, job.timeout_s) = (gate(Role::Admin, asks), 3600);
+            }
+            _ => job.name = "deploy".parse().unwrap(),
+        }
+    }
+    Plan { lock: Some("site".parse().unwrap()), ..plan }
+}
+
+/// In `fra` somebody's word that the console is loaded, a job behind it, and one for the case that it is
+/// not.
+pub(super) fn by_hand() -> Plan {
+    let mut plan = deploy(&["fra"]);
+    let asks = Asks::Acknowledgement { text: "loaded on console fw01".into() };
+    plan.jobs = ["console", "boot", "undo"].map(|name| job(name, "fra")).into();
+    plan.jobs[0].task = gate(Role::Edit, asks);
+    plan.jobs[1].needs = vec![0];
+    plan.jobs[2] = plan::Job { needs: vec![0], when: When::Failure, ..plan.jobs[2].clone() };
+    plan
+}
+
+fn gate(role: Role, asks: Asks) -> Task {
+    Task::Gate(Gate { role, message: "lets jobs through".into(), asks })
+}
+
+/// A person with a token.
+pub(super) fn person(name: &str, role: Role, partitions: &[&str]) -> Actor {
+    let partitions = match partitions {
+        [] => Scope::All,
+        names => Scope::Only(names.iter().map(|name| name.parse().unwrap()).collect()),
+    };
+    Actor::Token { name: name.parse().unwrap(), grant: Grant { role, partitions } }
 }
 
 fn job(name: &str, partition: &str) -> plan::Job {
@@ -487,6 +531,41 @@ impl World {
         self.line(&format!("{minutes} minutes pass"));
         self.steady += minutes * 60_000_000;
         self.happens(&Event::Tick { at: Steady(self.steady) });
+    }
+
+    pub(super) fn approve(&mut self, by: &Actor, gate: &str) {
+        self.line(&format!("{by} approves {gate}"));
+        let job = gate.parse().unwrap();
+        self.ask(by.clone(), Ask::Approve { job, comment: None });
+    }
+
+    pub(super) fn reject(&mut self, by: &Actor, gate: &str) {
+        self.line(&format!("{by} rejects {gate}"));
+        let (job, reason) = (gate.parse().unwrap(), "not on a Friday".into());
+        self.ask(by.clone(), Ask::Reject { job, reason });
+    }
+
+    pub(super) fn acknowledge(&mut self, by: &Actor, gate: &str, text: &str) {
+        self.line(&format!("{by} acknowledges {gate}: {text}"));
+        let (job, text) = (gate.parse().unwrap(), text.into());
+        self.ask(by.clone(), Ask::Acknowledge { job, text });
+    }
+
+    /// The wall clock goes on by so many minutes, and the other one stands still, as over a restart.
+    pub(super) fn wall_goes_on(&mut self, minutes: u64) {
+        self.line(&format!("{minutes} minutes later by the wall clock"));
+        self.now += minutes * 60_000_000;
+        self.happens(&Event::Tick { at: Steady(self.steady) });
+    }
+
+    /// Somebody triggers by hand.
+    pub(super) fn trigger_by(&mut self, by: &Actor, key: &str, plan: Plan) {
+        self.line(&format!("{by} triggers, {key}"));
+        let (pipeline, inputs) = (plan.pipeline.clone(), Inputs::new());
+        let cause = Cause::Manual { pipeline, inputs };
+        let (repository, reference) = ("infra".parse().unwrap(), "refs/heads/main".into());
+        self.ask(by.clone(), Ask::Trigger { key: key.into(), repository, reference, cause });
+        self.resolve(plan);
     }
 
     pub(super) fn cancel(&mut self, run: u64) {
