@@ -75,6 +75,8 @@ pub struct Context {
     pub grace: Duration,
     /// Private keys that log in to devices; see [`crate::policy::Policy::ssh_keys`].
     pub ssh_keys: Vec<PathBuf>,
+    /// Where new host keys of devices lie; see [`crate::policy::Policy::new_host_keys`].
+    pub new_host_keys: Option<PathBuf>,
     /// The job's secrets; the output masks them.
     pub secrets: Vec<Given>,
     /// Where notes go.

@@ -190,7 +190,7 @@ impl Keeper {
         let order = Order::from_bytes(&bytes).map_err(|error| error.to_string())?;
         let mut archives = Vec::new();
         let names_file = order.job.wait.iter().any(|probe| probe.check.ca().is_some());
-        if matches!(order.job.task, Task::Ssh(_)) && !names_file {
+        if matches!(&order.job.task, Task::Ssh(ssh) if !ssh.has_files()) && !names_file {
             // What runs on a device sees nothing of this host's files.
             return Ok(archives);
         }
@@ -252,6 +252,7 @@ impl Keeper {
         let mask = policy.mask_values().map_err(|error| error.to_string())?;
         let handover = Handover::new(mask)
             .with_ssh_keys(policy.ssh_keys())
+            .with_new_host_keys(policy.new_host_keys())
             .with_secrets(secrets)
             .with_lease(base)
             .with_log_quota(self.log_quota)

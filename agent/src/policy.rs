@@ -16,9 +16,15 @@
 //! allow = true
 //! users = ["*"]
 //! devices = ["*"]
-//! keys = []               # private keys that log in: Ed25519 or ECDSA, without a passphrase;
-//!                         # absolute paths, tried in this order, such as
-//!                         # "/etc/garrison/keys/id_ed25519"; without one, no device is reached
+//! jump = ["*"]            # devices through which others are reached
+//! sudo = ["*"]            # users that scripts on devices may become
+//! reboot = ["*"]          # devices that may be rebooted
+//! keys = []               # private keys that log in, without a passphrase: Ed25519 or ECDSA, or
+//!                         # RSA for devices that allow it; absolute paths, tried in this order, such
+//!                         # as "/etc/garrison/keys/id_ed25519"; without one, no device is reached
+//! secret_keys = true      # jobs may log in with a key of their own secrets instead
+//! # new_host_keys = "/var/lib/garrison/host-keys"   # where DEVICE.pub holds the new host keys of a
+//!                         # device that was reinstalled; without it, no job may take new ones
 //!
 //! [wait]
 //! addresses = ["*"]       # which HOST:PORT probes connect to
@@ -35,7 +41,7 @@ use std::{fs, io};
 
 use pipelines::order::Order;
 use pipelines::outcome::Outcome;
-use pipelines::plan::{Container, Network, Ssh, Task};
+use pipelines::plan::{Container, Hop, HostKey, Network, Ssh, Task};
 use pipelines::probe::Probe;
 use serde::Deserialize;
 
@@ -110,7 +116,12 @@ struct SshRules {
     allow: bool,
     users: Vec<String>,
     devices: Vec<String>,
+    jump: Vec<String>,
+    sudo: Vec<String>,
+    reboot: Vec<String>,
     keys: Vec<AbsolutePath>,
+    secret_keys: bool,
+    new_host_keys: Option<AbsolutePath>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -181,6 +192,12 @@ impl Policy {
         self.rules.ssh.keys.iter().map(|AbsolutePath(path)| path.clone()).collect()
     }
 
+    /// The folder in which `DEVICE.pub` holds the host keys of a device that was reinstalled, one a
+    /// line; none if jobs may not take new ones.
+    pub fn new_host_keys(&self) -> Option<PathBuf> {
+        self.rules.ssh.new_host_keys.as_ref().map(|AbsolutePath(path)| path.clone())
+    }
+
     fn check_process(&self, repository: &str) -> Result<(), Refusal> {
         let rules = &self.rules.process;
         self.require(rules.allow, "process.allow", "jobs may not run as processes of this host")?;
@@ -216,20 +233,60 @@ impl Policy {
     fn check_ssh(&self, ssh: &Ssh) -> Result<(), Refusal> {
         let rules = &self.rules.ssh;
         self.require(rules.allow, "ssh.allow", "jobs may not reach devices from this host")?;
-        self.require(
-            matches_any(&rules.users, &ssh.user),
-            "ssh.users",
-            &format!("user '{}' may not log in to devices from this host", ssh.user),
-        )?;
+        let hops = ssh.jump.iter();
+        for user in hops.clone().map(|hop| &hop.user).chain([&ssh.user]) {
+            self.require(
+                matches_any(&rules.users, user),
+                "ssh.users",
+                &format!("user '{user}' may not log in to devices from this host"),
+            )?;
+        }
+        for Hop { device, .. } in hops {
+            self.require(
+                matches_any(&rules.jump, device.as_str()),
+                "ssh.jump",
+                &format!("no device may be reached through '{device}' from this host"),
+            )?;
+        }
         self.require(
             matches_any(&rules.devices, ssh.device.as_str()),
             "ssh.devices",
             &format!("device '{}' may not be reached from this host", ssh.device),
         )?;
+        for user in ssh.sudo.iter() {
+            self.require(
+                matches_any(&rules.sudo, user),
+                "ssh.sudo",
+                &format!("scripts on devices may not become user '{user}'"),
+            )?;
+        }
+        self.check_reboot(ssh)?;
+        match ssh.key {
+            Some(_) => self.require(
+                rules.secret_keys,
+                "ssh.secret_keys",
+                "jobs may not log in to devices with keys of their own",
+            ),
+            None => self.require(
+                !rules.keys.is_empty(),
+                "ssh.keys",
+                "no private key that logs in to devices is named",
+            ),
+        }
+    }
+
+    fn check_reboot(&self, ssh: &Ssh) -> Result<(), Refusal> {
+        let Some(reboot) = &ssh.reboot else { return Ok(()) };
+        let rules = &self.rules.ssh;
         self.require(
-            !rules.keys.is_empty(),
-            "ssh.keys",
-            "no private key that logs in to devices is named",
+            matches_any(&rules.reboot, ssh.device.as_str()),
+            "ssh.reboot",
+            &format!("device '{}' may not be rebooted from this host", ssh.device),
+        )?;
+        self.require(
+            reboot.host_key == HostKey::Pinned || rules.new_host_keys.is_some(),
+            "ssh.new_host_keys",
+            "no folder is named where new host keys of devices lie",
         )
     }
 
@@ -278,7 +335,17 @@ impl Default for ContainerRules {
 
 impl Default for SshRules {
     fn default() -> Self {
-        Self { allow: true, users: any(), devices: any(), keys: Vec::new() }
+        Self {
+            allow: true,
+            users: any(),
+            devices: any(),
+            jump: any(),
+            sudo: any(),
+            reboot: any(),
+            keys: Vec::new(),
+            secret_keys: true,
+            new_host_keys: None,
+        }
     }
 }
 
@@ -326,7 +393,7 @@ fn matches(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use pipelines::id::RunId;
-    use pipelines::plan::{Job, Pull};
+    use pipelines::plan::{Job, Pull, Reboot};
 
     use super::*;
 
@@ -352,14 +419,11 @@ mod tests {
     }
 
     fn ssh(user: &str, device: &str) -> Order {
-        order(Task::Ssh(Ssh {
-            device: device.parse().unwrap(),
-            address: "::1".into(),
-            port: 22,
-            user: user.into(),
-            host_key: String::new(),
-            more_host_keys: Vec::new(),
-        }))
+        order(Task::Ssh(Box::new(to(user, device))))
+    }
+
+    fn to(user: &str, device: &str) -> Ssh {
+        Ssh::new(device.parse().unwrap(), "::1".into(), 22, user.into(), String::new())
     }
 
     fn policy(text: &str) -> Policy {
@@ -427,6 +491,38 @@ mod tests {
         assert_eq!(rule(&policy, &http), Some("wait.addresses"));
         let refusal = policy.check(&http).unwrap_err().reason;
         assert!(refusal.starts_with("probes may not connect to [fd00::1]:443"), "{refusal}");
+    }
+
+    #[test]
+    fn each_rule_of_devices_refuses_by_its_name() {
+        let policy = policy(
+            r#"
+            [ssh]
+            users = ["deploy"]
+            jump = ["mgmt*"]
+            sudo = ["www-data"]
+            reboot = ["leaf*"]
+            secret_keys = false
+            "#,
+        );
+        let rule = |ssh: Ssh| super::tests::rule(&policy, &order(Task::Ssh(Box::new(ssh))));
+        assert_eq!(rule(to("deploy", "leaf01")), Some("ssh.keys"));
+        let through = |user, device| Ssh { jump: to(user, device).way(), ..to("deploy", "leaf01") };
+        assert_eq!(rule(through("deploy", "mgmt01")), Some("ssh.keys"));
+        assert_eq!(rule(through("deploy", "spine01")), Some("ssh.jump"));
+        assert_eq!(rule(through("root", "mgmt01")), Some("ssh.users"));
+        let sudo = |user: &str| Ssh { sudo: Some(user.into()), ..to("deploy", "leaf01") };
+        assert_eq!(rule(sudo("www-data")), Some("ssh.keys"));
+        assert_eq!(rule(sudo("root")), Some("ssh.sudo"));
+        let reboot = |device, host_key| Ssh {
+            reboot: Some(Reboot { wait_s: 60, host_key, run: None }),
+            ..to("deploy", device)
+        };
+        assert_eq!(rule(reboot("leaf01", HostKey::Pinned)), Some("ssh.keys"));
+        assert_eq!(rule(reboot("spine01", HostKey::Pinned)), Some("ssh.reboot"));
+        assert_eq!(rule(reboot("leaf01", HostKey::Renew)), Some("ssh.new_host_keys"));
+        let key = Some("KEY".parse().unwrap());
+        assert_eq!(rule(Ssh { key, ..to("deploy", "leaf01") }), Some("ssh.secret_keys"));
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Runner {
         let masked = Secrets::new(&handover.masked())?;
         let quota = handover.log_quota.unwrap_or_default();
         let root = self.attempt.dir().parent().unwrap_or(self.attempt.dir());
-        let log = spool::bounded(&self.attempt.log(), root, quota)?;
+        let log = spool::bounded(&self.attempt.log(), root, quota, order.job.at())?;
         let output = Output::new(log, masked, self.length.clone());
         let (stopper, stop) = Stopper::new();
         let control = control::Server::bind(self.attempt.dir())?;
@@ -236,6 +236,7 @@ impl Runner {
             limit,
             grace: self.options.grace,
             ssh_keys: handover.ssh_keys.clone(),
+            new_host_keys: handover.new_host_keys.clone(),
             secrets: handover.secrets.clone(),
             state,
         };

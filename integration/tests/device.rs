@@ -143,7 +143,7 @@ impl Drop for Tls {
 #[test]
 fn a_job_waits_for_its_device_and_for_what_the_commits_authority_vouches_for() {
     let dir = tempfile::tempdir().unwrap();
-    let device = Device::start(dir.path());
+    let device = Sshd::start(dir.path());
     let world = world(dir.path(), &device, &device.host_key);
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let _tls = Tls::start(dir.path(), port);
@@ -163,4 +163,126 @@ fn a_job_waits_for_its_device_and_for_what_the_commits_authority_vouches_for() {
         let log = world.log(run, 0);
         assert!(log.contains(&format!("wait: {passed}")), "{log}");
     }
+}
+
+#[test]
+fn files_go_from_the_commit_to_a_device_and_come_back_as_artifacts() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Sshd::start(dir.path());
+    let world = world(dir.path(), &device, &device.host_key);
+    let policy = format!(
+        "[process]\nallow = true\n[ssh]\nkeys = [\"{}/user\"]\nsudo = []\n",
+        dir.path().display()
+    );
+    // It is read for each order.
+    fs::write(world.site.agent_dir("fra", "mgmt01").join("policy.toml"), policy).unwrap();
+    let there = dir.path().join("there").display().to_string();
+    fs::create_dir(&there).unwrap();
+    let pipeline = format!(
+        "on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n  build:\n    process: {{}}\n    \
+         run: echo built > image\n    artifacts: {{ paths: [image] }}\n  switch:\n    needs: [build]\n    \
+         ssh: {{ device: leaf01 }}\n    upload:\n      - {{ from: image, to: {there}/, mode: \"0600\" }}\n      \
+         - {{ from: \"{{{{ device.name }}}}.conf\", to: {there}/conf }}\n    \
+         run: cat {there}/image {there}/conf > {there}/both\n    \
+         download: [{{ from: {there}/both, to: \"logs/{{{{ device.name }}}}\" }}]\n    \
+         artifacts: {{ paths: [logs/] }}\n  read:\n    process: {{}}\n    needs: [switch]\n    \
+         run: cat logs/leaf01\n  root:\n    ssh: {{ device: leaf01, sudo: true }}\n    run: id\n"
+    );
+    ok(world.site.commit(&[(".garrison/deploy.yaml", &pipeline), ("leaf01.conf", "configured\n")]));
+    let run = world.trigger();
+    let detail = world.finished(run);
+    let job = |name: &str| {
+        let jobs = detail["jobs"].as_array().unwrap();
+        let place = jobs.iter().position(|job| job["name"] == name).unwrap();
+        (jobs[place].clone(), place)
+    };
+    let (switch, place) = job("switch");
+    let log = world.log(run, place);
+    assert_eq!(switch["status"], "succeeded", "{log}\n{detail:#}");
+    assert!(log.contains("uploaded image to ") && log.contains("artifacts: 1 files, "), "{log}");
+    let log = world.log(run, job("read").1);
+    assert!(log.ends_with("built\nconfigured\n"), "{log}");
+    let (root, _) = job("root");
+    assert_eq!(root["status"], "refused", "{detail:#}");
+    assert!(root["detail"].as_str().unwrap().contains("by ssh.sudo in "), "{root:#}");
+}
+
+#[test]
+fn ssh_itself_takes_the_known_hosts_of_an_inventory() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Sshd::start(dir.path());
+    let world = world(dir.path(), &device, &device.host_key);
+    let (inventory, known) = (dir.path().join("fra.yaml"), dir.path().join("known_hosts"));
+    let export = |key: &str| {
+        let text = format!(
+            "partition: fra\ndevices:\n  leaf01: {{ address: 127.0.0.1, port: {}, user: root, {key} }}\n",
+            device.port
+        );
+        fs::write(&inventory, text).unwrap();
+        let [inventory, known] = [&inventory, &known].map(|path| path.to_str().unwrap());
+        let said =
+            world.garrison(&["inventory", "export", "--known-hosts", "--file", known, inventory]);
+        assert_eq!(said.code, 0, "{said:?}");
+    };
+    let log_in = || {
+        let mut ssh = Command::new("ssh");
+        ssh.args([
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "-F",
+            "/dev/null",
+            "-i",
+        ]);
+        ssh.arg(dir.path().join("user")).args(["-p", &device.port.to_string(), "-o"]);
+        ssh.arg(format!("UserKnownHostsFile={}", known.display()));
+        ssh.args(["root@127.0.0.1", "true"]).output().unwrap()
+    };
+    export(&format!("host_key: \"{}\"", device.host_key));
+    let out = log_in();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let other = fs::read_to_string(dir.path().join("user.pub")).unwrap();
+    export(&format!("host_key: \"{}\"", other.trim()));
+    assert!(!log_in().status.success());
+    export(&format!("host_ca: \"{}\"", other.trim()));
+    let lines = fs::read_to_string(&known).unwrap();
+    let names = format!("[leaf01]:{0},[127.0.0.1]:{0}", device.port);
+    assert!(lines.starts_with(&format!("@cert-authority {names} ssh-ed25519 ")), "{lines}");
+}
+
+#[test]
+fn an_agents_own_host_is_rebooted_by_another_agent_if_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = Sshd::start(dir.path());
+    let mut world = world(dir.path(), &device, &device.host_key);
+    let policy = format!("[ssh]\nkeys = [\"{}/user\"]\n", dir.path().display());
+    ok(world.site.add_agent("fra", "mgmt02", 1, &policy));
+    let inventory = |agents: &str| {
+        format!(
+            "partition: fra\nagents: {agents}\ndevices:\n  leaf01: {{ address: 127.0.0.1, port: {}, \
+             user: root, host_key: \"{}\" }}\n",
+            device.port, device.host_key
+        )
+    };
+    let pair = inventory("{ mgmt01: { device: leaf01 }, mgmt02: {} }");
+    let asked = dir.path().join("asked");
+    let pipeline = format!(
+        "on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n  update:\n    ssh: {{ device: leaf01 }}\n    \
+         run: echo updated\n    reboot: {{ wait: 10s, run: \"touch {}\" }}\n",
+        asked.display()
+    );
+    ok(world.site.commit(&[("partitions/fra.yaml", &pair), (".garrison/deploy.yaml", &pipeline)]));
+    let detail = world.finished(world.trigger());
+    let job = &detail["jobs"][0];
+    assert_eq!((&job["agent"], &job["status"]), (&"mgmt02".into(), &"infra_error".into()));
+    // All of this runs on one host, which the agent sees by its boot id.
+    let words = job["detail"].as_str().unwrap();
+    assert!(words.contains("leaf01 is not rebooted: it is the host of this agent"), "{words}");
+    assert!(!asked.exists());
+
+    let alone = inventory("{ mgmt01: { device: leaf01 } }");
+    ok(world.site.commit(&[("partitions/fra.yaml", &alone)]));
+    let said = world.garrison(&["trigger", "deploy", "--repository", "infra"]);
+    assert!(said.code == 1 && format!("{said:?}").contains("P123"), "{said:?}");
 }

@@ -16,10 +16,11 @@ use crate::name::{
     DeviceName, GroupName, JobName, LabelName, LockName, PartitionName, PipelineName,
     RedundancyGroupName, RoleName,
 };
-use crate::plan::{Mode, Network, Pull, Retry, Secret, Service};
+use crate::plan::{HostKey, Mode, Network, Pull, Retry, Secret, Service};
 use crate::quantity::Share;
 use crate::role::Role;
 use crate::schedule;
+use crate::secret::SecretName;
 use crate::source::{Span, Spanned};
 
 pub(crate) use render::Render;
@@ -116,6 +117,9 @@ pub(crate) struct Job {
     pub(crate) task: Option<Spanned<Task>>,
     pub(crate) run: Vec<Text>,
     pub(crate) wait: Option<Wait>,
+    pub(crate) upload: Option<Transfers>,
+    pub(crate) download: Option<Transfers>,
+    pub(crate) reboot: Option<Reboot>,
     pub(crate) needs: Vec<Need>,
     pub(crate) variables: Variables,
     pub(crate) secrets: Vec<Spanned<Secret>>,
@@ -261,6 +265,36 @@ pub(crate) enum Image {
 pub(crate) struct Ssh {
     pub(crate) device: Option<Spanned<DeviceName>>,
     pub(crate) user: Option<String>,
+    /// The secret that is the private key to log in with.
+    pub(crate) key: Option<Spanned<SecretName>>,
+    /// The user that the script runs as.
+    pub(crate) sudo: Option<Spanned<String>>,
+    pub(crate) pty: bool,
+    pub(crate) timeout_s: Option<u32>,
+}
+
+/// Files that are carried to or from a device.
+pub(crate) struct Transfers {
+    /// Where the key stands.
+    pub(crate) span: Span,
+    pub(crate) transfers: Vec<Transfer>,
+}
+
+/// A file that is carried to or from a device.
+pub(crate) struct Transfer {
+    pub(crate) from: Text,
+    pub(crate) to: Text,
+    pub(crate) mode: Option<u32>,
+}
+
+/// A reboot behind the script.
+pub(crate) struct Reboot {
+    /// Where the key stands.
+    pub(crate) span: Span,
+    pub(crate) wait_s: u32,
+    pub(crate) host_key: HostKey,
+    /// The command that asks for it.
+    pub(crate) run: Option<Text>,
 }
 
 /// A wait for people.

@@ -7,6 +7,7 @@ mod gates;
 mod lost;
 mod outputs;
 mod place;
+mod remote;
 mod schedules;
 mod script;
 mod secrets;
@@ -26,6 +27,7 @@ use crate::suggest;
 use crate::template::Templates;
 use crate::tree::Tree;
 
+pub(crate) use remote::{Elsewhere, elsewhere};
 pub(crate) use texts::reads_anything;
 
 /// Inventories of the partitions that a pipeline names; one that is missing was reported.
@@ -68,6 +70,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         place::check(job, report);
         script::check(job, report);
         wait::check(pipeline, job, inventories, report);
+        remote::check(pipeline, job, inventories, report);
         agents::check(pipeline, job, inventories, report);
         devices::check(pipeline, job, inventories, report);
         lock(pipeline, job, report);
@@ -203,6 +206,8 @@ fn job_bytes(pipeline: &Pipeline, job: &Job) -> usize {
     let outputs = job.outputs.iter().flat_map(|outputs| &outputs.names);
     let outputs = outputs.map(|name| name.value.len());
     let cache = job.cache.iter().flat_map(|cache| &cache.paths).map(|glob| glob.as_str().len());
+    let transfers = job.upload.iter().chain(&job.download).flat_map(|it| &it.transfers);
+    let transfers = transfers.map(|it| it.from.value.len() + it.to.value.len());
     let services = job.services.iter().flat_map(|services| &services.services);
     let services = services.map(service_bytes);
     let wait = job.wait.iter().flat_map(|wait| wait.texts()).map(|text| text.value.len());
@@ -214,6 +219,7 @@ fn job_bytes(pipeline: &Pipeline, job: &Job) -> usize {
             .chain(artifacts)
             .chain(outputs)
             .chain(cache)
+            .chain(transfers)
             .chain(services)
             .chain(wait)
             .chain(probes)
@@ -318,12 +324,12 @@ fn device(
     inventories: &Inventories,
     report: &mut Report<'_>,
 ) {
-    if let Some(artifacts) = &job.artifacts {
+    if let (Some(artifacts), None) = (&job.artifacts, &job.download) {
         let message = format!(
-            "the job {} runs on a device, and files cannot be fetched from there",
+            "the job {} runs on a device, and fetches no file that could be an artifact",
             quoted(job.name.value.as_str())
         );
-        let help = "remove `artifacts`, or make a container job that fetches the files";
+        let help = "fetch files: `download: [{ from: /var/log/boot.log, to: logs/ }]`";
         report.error(Code::ArtifactsOnDevice, artifacts.span, message, help);
     }
     let Some(device) = &ssh.device else { return };

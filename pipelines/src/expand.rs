@@ -5,6 +5,7 @@ mod choice;
 mod fill;
 mod render;
 mod rollout;
+mod ssh;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -347,7 +348,7 @@ impl<'p> Expansion<'p> {
         };
         let inventory = self.known.inventories.get(partition);
         let task = task(self.pipeline, instance, inventory, &fill, report)?;
-        let wait = wait::probes(instance, &task, inventory, &fill, report)?;
+        let wait = wait::probes(instance, inventory, &fill, report)?;
         let gate = written.task.as_ref().and_then(|task| match &task.value {
             WrittenTask::Gate(gate) => Some(gate),
             WrittenTask::Process
@@ -357,6 +358,7 @@ impl<'p> Expansion<'p> {
             | WrittenTask::Wait
             | WrittenTask::Pipeline(_) => None,
         });
+        let elsewhere = inventory.and_then(|inventory| ssh::elsewhere(instance, inventory));
         let outputs = written.outputs.iter().flat_map(|outputs| &outputs.names);
         let rendered = match &task {
             Task::Render(render) => Some(render.to.clone()),
@@ -371,7 +373,7 @@ impl<'p> Expansion<'p> {
             name: written.name.value.clone(),
             partition: partition.clone(),
             matrix: matrix.clone(),
-            agent: instance.agent.cloned(),
+            agent: instance.agent.or(elsewhere).cloned(),
             device: instance.of_each(),
             needs: needs.all,
             without_artifacts: needs.without_artifacts,
@@ -519,8 +521,8 @@ fn task(
             self::container(pipeline, instance, container, fill, report).map(Task::Container)
         }
         WrittenTask::Ssh(ssh) => {
-            let (name, device) = instance.device?;
-            wait::ssh(name, device, ssh.user.as_ref()).map(Task::Ssh)
+            let ssh = self::ssh::ssh(instance, ssh, inventory?, fill, report)?;
+            Some(Task::Ssh(Box::new(ssh)))
         }
     }
 }

@@ -3,6 +3,7 @@
 mod agent;
 mod device;
 pub mod host_key;
+mod jump;
 pub mod variables;
 pub mod window;
 
@@ -16,12 +17,13 @@ use crate::label;
 use crate::name::{
     AgentName, DeviceName, LabelName, PartitionName, RedundancyGroupName, RoleName, WindowName,
 };
+use crate::plan::{Hop, Kind};
 use crate::source::{File, Span};
 use crate::yaml::{self, Document, Entry};
 use crate::zone;
 use window::Window;
 
-pub(crate) use device::is_host;
+pub(crate) use device::{KINDS, is_host};
 
 /// Labels, by name.
 pub type Labels = BTreeMap<LabelName, String>;
@@ -73,9 +75,21 @@ pub struct Device {
     pub port: u16,
     /// User to log in as.
     pub user: String,
-    /// The pinned host keys in OpenSSH's form without a comment, such as `ssh-ed25519 AAAA…`; one at
-    /// least, and the device may show any of them.
+    /// The pinned host keys in OpenSSH's form without a comment, such as `ssh-ed25519 AAAA…`; the device
+    /// may show any of them. One at least, or one of `host_ca`.
     pub host_keys: Vec<String>,
+    /// Keys of authorities, in the same form, whose host certificates the device may show instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_ca: Vec<String>,
+    /// Whether RSA keys are good enough there, on both sides.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rsa: bool,
+    /// What understands the lines of jobs there.
+    #[serde(default, skip_serializing_if = "Kind::is_shell")]
+    pub kind: Kind,
+    /// The devices through which it is reached, the nearest first; the first of them by its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jump: Vec<DeviceName>,
     /// What it is for, such as `leaf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
@@ -88,6 +102,28 @@ pub struct Device {
     /// Variables of all jobs that run on it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: Variables,
+}
+
+impl Inventory {
+    /// The devices through which one of this inventory is reached, the nearest to the agent first.
+    pub fn jumps(&self, name: &DeviceName) -> Vec<Hop> {
+        let Some((name, device)) = self.devices.get_key_value(name) else { return Vec::new() };
+        // A way that leads back was reported.
+        let way = jump::way(name, device, &self.devices).unwrap_or_default();
+        let hop = |name: &DeviceName| {
+            let device = self.devices.get(name)?;
+            Some(Hop {
+                device: name.clone(),
+                address: device.address.clone(),
+                port: device.port,
+                user: device.user.clone(),
+                host_keys: device.host_keys.clone(),
+                host_ca: device.host_ca.clone(),
+                rsa: device.rsa,
+            })
+        };
+        way.into_iter().filter_map(hop).collect()
+    }
 }
 
 const PARTITION_HELP: &str = "name the partition that the inventory is for: `partition: fra-equ01`";
@@ -157,7 +193,13 @@ fn inventory(
     let entry = report.required(&fields, "devices", "the inventory", DEVICES_HELP);
     let listed = entry.and_then(|entry| report.entries(&entry.value, "`devices`", DEVICES_HELP));
     let agents = fields.node("agents").map(|node| agent::read(report, node, listed));
-    let devices = listed?.iter().filter_map(|entry| device::device(report, entry)).collect();
+    let (mut devices, mut jumps) = (BTreeMap::new(), jump::Written::new());
+    for entry in listed? {
+        let Some((name, device, through)) = device::device(report, entry) else { continue };
+        jumps.insert(name.clone(), through);
+        devices.insert(name, device);
+    }
+    jump::check(report, &jumps, listed?, &devices);
     Some(Inventory {
         partition: partition?,
         labels: labels.unwrap_or_default(),
@@ -215,6 +257,10 @@ mod tests {
             port: 22,
             user: "admin".into(),
             host_keys: vec![KEY.into()],
+            host_ca: Vec::new(),
+            rsa: false,
+            kind: Kind::Shell,
+            jump: Vec::new(),
             role: None,
             group: None,
             labels: Labels::new(),

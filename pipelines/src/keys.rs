@@ -98,6 +98,9 @@ pub(crate) const JOB: Place = Place {
         "gate",
         "pipeline",
         "run",
+        "upload",
+        "download",
+        "reboot",
         "wait",
         "extends",
         "matrix",
@@ -121,7 +124,7 @@ pub(crate) const JOB: Place = Place {
         "on_lost",
         "lost_after",
     ],
-    planned: &[("inventory", NOTHING_YET), ("reboot", NOTHING_YET)],
+    planned: &[("inventory", NOTHING_YET)],
 };
 
 pub(crate) const CONTAINER: Place =
@@ -134,8 +137,8 @@ pub(crate) const PROCESS: Place = Place { title: "`process`", keys: &[], planned
 
 pub(crate) const SSH: Place = Place {
     title: "`ssh`",
-    keys: &["device", "user"],
-    planned: &[("timeout", "use the job's own `timeout` until then")],
+    keys: &["device", "user", "key", "sudo", "pty", "timeout"],
+    planned: &[],
 };
 
 pub(crate) const RENDER: Place =
@@ -170,6 +173,15 @@ pub(crate) const GATE: Place = Place {
     keys: &["role", "count", "triggerer", "acknowledge", "message", "timeout"],
     planned: &[],
 };
+
+pub(crate) const UPLOAD: Place =
+    Place { title: "an entry of `upload`", keys: &["from", "to", "mode"], planned: &[] };
+
+pub(crate) const DOWNLOAD: Place =
+    Place { title: "an entry of `download`", keys: &["from", "to"], planned: &[] };
+
+pub(crate) const REBOOT: Place =
+    Place { title: "`reboot`", keys: &["wait", "host_key", "run"], planned: &[] };
 
 pub(crate) const RESOURCES: Place =
     Place { title: "`resources`", keys: &["memory", "cpus"], planned: &[] };
@@ -220,12 +232,16 @@ pub(crate) const DEVICE: Place = Place {
         "user",
         "host_key",
         "host_keys",
+        "host_ca",
+        "rsa",
+        "kind",
+        "jump",
         "role",
         "group",
         "labels",
         "variables",
     ],
-    planned: &[("kind", NOTHING_YET)],
+    planned: &[],
 };
 
 /// Places of a pipeline file; a key that is unknown in one may belong in another.
@@ -249,6 +265,9 @@ const PIPELINE_PLACES: &[&Place] = &[
     &PROBE,
     &PROBE_DEVICE,
     &GATE,
+    &UPLOAD,
+    &DOWNLOAD,
+    &REBOOT,
     &ARTIFACTS,
     &CACHE,
     &SERVICE,

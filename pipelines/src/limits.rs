@@ -26,6 +26,15 @@ pub const WAVES: usize = 100;
 /// Longest tag that a file is included from, in bytes.
 pub const REF_BYTES: usize = 255;
 
+/// Most files that a job carries to a device, or from it.
+pub const TRANSFERS: usize = 100;
+
+/// Longest path of such a file, in bytes.
+pub const PATH_BYTES: usize = 1024;
+
+/// Most hosts through which a device is reached.
+pub const JUMPS: usize = 8;
+
 /// Most partitions that one pipeline may name.
 pub const PARTITIONS: usize = 1_000;
 

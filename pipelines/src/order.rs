@@ -7,7 +7,7 @@ use crate::name::{PartitionName, PipelineName, RepositoryName};
 use crate::plan::{Job, Task};
 
 /// The highest version of [`Order`] that this build knows; an agent refuses a higher one.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// The version of orders whose job has secrets: an agent that does not know them must not start it.
 const WITH_SECRETS: u32 = 2;
@@ -23,6 +23,10 @@ const WITH_WAIT: u32 = 5;
 
 /// The version of orders that render: an agent that does not know them cannot read one.
 const WITH_RENDER: u32 = 6;
+
+/// The version of orders for more than a script by a shell on a device: an agent that does not know it
+/// would leave a part of it out.
+const MORE_THAN_A_SHELL: u32 = 7;
 
 /// The version of all others.
 const PLAIN: u32 = 1;
@@ -74,12 +78,14 @@ impl Order {
     pub fn version_of(job: &Job) -> u32 {
         let has_services =
             matches!(&job.task, Task::Container(container) if !container.services.is_empty());
+        let is_more = matches!(&job.task, Task::Ssh(ssh) if ssh.is_more_than_a_shell());
         let needed = [
             (!job.secrets.is_empty(), WITH_SECRETS),
             (!job.outputs.is_empty(), WITH_OUTPUTS),
             (has_services, WITH_SERVICES),
             (!job.wait.is_empty(), WITH_WAIT),
             (matches!(job.task, Task::Render(_)), WITH_RENDER),
+            (is_more, MORE_THAN_A_SHELL),
         ];
         let versions = needed.iter().filter(|(needs, _)| *needs).map(|(_, version)| *version);
         versions.max().unwrap_or(PLAIN)
@@ -123,7 +129,7 @@ mod tests {
         let (template, to, values) = ("a".to_owned(), "b".to_owned(), serde_json::Map::new());
         waiting.task = Task::Render(Render { template, to, values });
         assert_eq!(Order::version_of(&waiting), WITH_RENDER);
-        assert_eq!(VERSION, WITH_RENDER);
+        assert_eq!(VERSION, MORE_THAN_A_SHELL);
     }
 
     #[test]

@@ -13,12 +13,14 @@ mod matrix;
 mod on;
 mod outputs;
 mod partitions;
+mod reboot;
 mod render;
 mod resources;
 mod schedule;
 mod secrets;
 mod services;
 mod task;
+mod transfer;
 mod variables;
 mod wait;
 
@@ -36,6 +38,7 @@ pub(crate) use gate::{check_acknowledge, check_message};
 pub(crate) use on::on;
 pub(crate) use partitions::{files_of, names_of as partition_names};
 pub(crate) use render::check_path as check_render_path;
+pub(crate) use transfer::{Side, check_path};
 pub(crate) use variables::{check_name as variable_name, variables};
 pub(crate) use wait::Form as ProbeForm;
 
@@ -47,6 +50,7 @@ pub(crate) mod words {
     pub(crate) use super::failure::{ON as RETRY_ON, ON_LOST};
     pub(crate) use super::gate::{ROLES, TRIGGERERS};
     pub(crate) use super::inputs::KINDS as INPUT_TYPES;
+    pub(crate) use super::reboot::HOST_KEY;
     pub(crate) use super::schedule::MISSED;
     pub(crate) use super::secrets::DELIVERIES;
     pub(crate) use super::task::{NETWORK, PULL};

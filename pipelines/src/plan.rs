@@ -1,5 +1,7 @@
 //! The plan: a pipeline at one commit for one trigger, expanded into a fixed graph of jobs.
 
+mod ssh;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,8 @@ use crate::output;
 use crate::probe::Probe;
 use crate::secret::SecretName;
 use crate::title::Title;
+
+pub use ssh::{Download, Hop, HostKey, Kind, Reboot, Ssh, Upload};
 
 /// What a run will do. Serialised as JSON it is the same, byte for byte, for the same input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -427,7 +431,7 @@ pub enum Task {
     /// A container on the management server.
     Container(Container),
     /// A command on a device.
-    Ssh(Ssh),
+    Ssh(Box<Ssh>),
     /// A file that the runner makes of a template.
     Render(Render),
     /// Nothing but what the job waits for.
@@ -534,45 +538,9 @@ impl Render {
     }
 }
 
-/// A device and how to reach it, as the partition's inventory says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ssh {
-    /// The device's name.
-    pub device: DeviceName,
-    /// Host name or IP address.
-    pub address: String,
-    /// TCP port.
-    pub port: u16,
-    /// User to log in as.
-    pub user: String,
-    /// A pinned host key in OpenSSH's form, such as `ssh-ed25519 AAAA…`.
-    pub host_key: String,
-    /// Others that the device may show instead; agents of an older version know the first alone.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub more_host_keys: Vec<String>,
-}
-
-impl Ssh {
-    /// All host keys that the device may show.
-    pub fn host_keys(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.host_key).chain(&self.more_host_keys).map(String::as_str)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_host_key_is_written_as_it_was_before_there_could_be_more() {
-        let old = r#"{"device":"leaf01","address":"a","port":22,"user":"u","host_key":"k"}"#;
-        let ssh: Ssh = serde_json::from_str(old).unwrap();
-        assert_eq!(ssh.host_keys().collect::<Vec<_>>(), ["k"]);
-        assert_eq!(serde_json::to_string(&ssh).unwrap(), old);
-        let ssh = Ssh { more_host_keys: vec!["l".into()], ..ssh };
-        let again: Ssh = serde_json::from_slice(&serde_json::to_vec(&ssh).unwrap()).unwrap();
-        assert_eq!(again.host_keys().collect::<Vec<_>>(), ["k", "l"]);
-    }
 
     #[test]
     fn a_job_of_no_certain_agent_is_written_as_it_was_before_there_could_be_one() {

@@ -45,7 +45,7 @@ pub enum Check {
     /// A device's SSH server shows one of the pinned host keys; nobody logs in.
     HostKey {
         /// The device.
-        device: Ssh,
+        device: Box<Ssh>,
     },
     /// A web server answers a GET as wanted.
     Http(Http),

@@ -78,6 +78,10 @@ pub enum Note {
         /// Process group on the device.
         group: i32,
     },
+    /// Lines for the command line of a device, which are sent one after the other from here on.
+    RemoteLines,
+    /// The device is asked to reboot from here on.
+    Reboot,
 }
 
 /// When and in which boot an attempt was started.

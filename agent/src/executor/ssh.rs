@@ -7,12 +7,20 @@
 //! attempt of the same job ends first what an earlier one left. What leaves the session by itself, as
 //! a service does, is the device's, not the job's.
 //!
+//! Around the script, files are carried both ways by SFTP, and the device may be rebooted behind it. A
+//! device of the kind `cli` gets each line as a request of its own instead.
+//!
 //! Invariant: before the program is sent, the group is noted here and recorded there; a program that
 //! did not arrive whole does nothing.
 
-mod connection;
+mod cli;
+pub(crate) mod connection;
 mod device;
+mod files;
+mod host_key;
+pub(crate) mod login;
 pub(super) mod probe;
+mod reboot;
 mod session;
 
 use std::io;
@@ -21,13 +29,15 @@ use std::time::Duration;
 
 use pipelines::order::Order;
 use pipelines::outcome::{Exit, Outcome};
-use pipelines::plan::{self, Delivery};
+use pipelines::plan::{self, Delivery, Kind};
 use pipelines::secret::SecretName;
 
 use super::{Context, Executor, Reason, environment};
 use crate::attempt::state::{self, Note};
 use crate::output::Output;
-use device::{Device, Remote};
+use connection::Connection;
+use device::{Device, Remote, record_of};
+use login::Login;
 use session::Session;
 
 /// How long what a script left behind may go on writing, such as a `tee` behind its last line.
@@ -56,9 +66,13 @@ enum Ending {
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
+    Login(#[from] login::Error),
+    #[error(transparent)]
     Device(#[from] device::Error),
     #[error(transparent)]
     Session(#[from] session::Error),
+    #[error(transparent)]
+    Files(#[from] files::Error),
     #[error("attempt {number} of this job runs there already (process group {group})")]
     Newer { number: u32, group: i32 },
     #[error("attempt {number} of this job still runs there and cannot be ended: {source}")]
@@ -71,34 +85,30 @@ enum Error {
     Output(#[from] io::Error),
 }
 
+/// Why a step did not come to its end.
+enum Halt {
+    /// Somebody wants the job to end, and nothing of it runs.
+    Stopped(Reason),
+    Failed(Error),
+}
+
 impl Executor for Ssh<'_> {
     async fn run(&self, order: &Order, context: &mut Context) -> Outcome {
-        let mut stop = context.stop.clone();
-        let program = match program(order, context) {
-            Ok(program) => program,
-            Err(error) => return self.not_started(&error),
+        let ended = match self.0.device_kind {
+            Kind::Shell => self.by_shell(order, context).await,
+            Kind::Cli => cli::run(*self, order, context).await,
         };
-        let started = tokio::select! {
-            // A cancel that is there already wins.
-            biased;
-            reason = stop.requested() => return reason.outcome(),
-            started = Box::pin(self.start(order, context)) => started,
-        };
-        match started {
-            Ok(mut running) => {
-                let outcome = running.see_through(program, context).await;
-                running.device.close().await;
-                outcome
-            }
-            Err(error) => self.not_started(&error),
-        }
+        ended.unwrap_or_else(|halt| match halt {
+            Halt::Stopped(reason) => reason.outcome(),
+            Halt::Failed(error) => self.failed(&error),
+        })
     }
 }
 
-/// What the device is sent over stdin: secrets are variables of it.
-fn program(order: &Order, context: &Context) -> Result<String, Error> {
+/// What the device is sent over stdin: secrets are variables of it, except for the key that logs in.
+fn program(ssh: &plan::Ssh, order: &Order, context: &Context) -> Result<String, Error> {
     let mut environment = environment(order, context.mark);
-    for secret in &context.secrets {
+    for secret in context.secrets.iter().filter(|secret| ssh.key.as_ref() != Some(&secret.name)) {
         match secret.delivery {
             Delivery::Variable => {
                 environment.insert(secret.name.to_string(), secret.value.reveal().to_owned());
@@ -106,18 +116,107 @@ fn program(order: &Order, context: &Context) -> Result<String, Error> {
             Delivery::File => return Err(Error::SecretFile(secret.name.clone())),
         }
     }
-    Ok(session::program(&environment, &order.job.run)?)
+    Ok(session::program(&environment, &order.job.run, ssh.pty)?)
+}
+
+/// Does `step`, unless somebody wants the job to end before; then it is dropped.
+async fn until_stop<T>(
+    mut stop: super::Stop,
+    step: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Halt> {
+    tokio::select! {
+        // A cancel that is there already wins.
+        biased;
+        reason = stop.requested() => Err(Halt::Stopped(reason)),
+        done = Box::pin(step) => Ok(done?),
+    }
 }
 
 impl<'a> Ssh<'a> {
-    /// All up to the shell that waits. May be dropped: nothing of the job runs yet.
-    async fn start(&self, order: &Order, context: &mut Context) -> Result<Running<'a>, Error> {
-        let mut device = Device::connect(self.0, &context.ssh_keys).await?;
+    async fn by_shell(&self, order: &Order, context: &mut Context) -> Result<Outcome, Halt> {
+        let program = program(self.0, order, context)?;
+        let login = self.login(context)?;
+        let stop = context.stop.clone();
+        let device = until_stop(stop.clone(), self.connect(&login, order, context)).await?;
+        self.upload(device.connection(), order, context).await?;
+        let start = self.start(device, order, context, program.len());
+        let mut running = until_stop(stop, start).await?;
+        let mut outcome = running.see_through(program, context).await;
+        if outcome == Outcome::Succeeded {
+            let downloaded = self.download(running.device.connection(), context).await;
+            if let (Ok(()), Some(reboot)) = (&downloaded, &self.0.reboot) {
+                return Ok(reboot::reboot(running.device, &login, reboot, context).await);
+            }
+            outcome = self.behind(downloaded);
+        }
+        running.device.close().await;
+        Ok(outcome)
+    }
+
+    fn login(&self, context: &Context) -> Result<Login, Error> {
+        Ok(Login::new(self.0, &context.ssh_keys, &context.secrets)?)
+    }
+
+    /// Connects, and ends what earlier attempts left. May be dropped: nothing of the job runs yet.
+    async fn connect(
+        &self,
+        login: &Login,
+        order: &Order,
+        context: &mut Context,
+    ) -> Result<Device<'a>, Error> {
+        let mut device = Device::connect(self.0, login).await?;
         self.end_previous(&mut device, order, context).await?;
-        let (session, group) = Session::open(device.connection(), context.mark).await?;
+        Ok(device)
+    }
+
+    /// All up to the shell that waits for a program of so many bytes. May be dropped as well.
+    async fn start(
+        &self,
+        device: Device<'a>,
+        order: &Order,
+        context: &mut Context,
+        length: usize,
+    ) -> Result<Running<'a>, Error> {
+        let open = Session::open(device.connection(), self.0, context.mark, length);
+        let (session, group) = open.await?;
         context.note(Note::RemoteGroup { group })?;
         let remote = device.record(order, group, context.mark).await?;
         Ok(Running { device, session, remote })
+    }
+
+    async fn upload(
+        &self,
+        connection: &Connection,
+        order: &Order,
+        context: &mut Context,
+    ) -> Result<(), Halt> {
+        let tag = record_of(&order.partition, order.attempt.job);
+        let carried = files::upload(connection, &self.0.upload, &tag, context).await;
+        if !self.0.upload.is_empty() {
+            context.limit.restart();
+        }
+        Ok(carried?)
+    }
+
+    async fn download(
+        &self,
+        connection: &Connection,
+        context: &mut Context,
+    ) -> Result<(), files::Ending> {
+        files::download(connection, &self.0.download, context).await
+    }
+
+    /// How a job ends whose script has succeeded.
+    fn behind(&self, downloaded: Result<(), files::Ending>) -> Outcome {
+        match downloaded {
+            Ok(()) => Outcome::Succeeded,
+            Err(files::Ending::Stopped(reason)) => reason.outcome(),
+            Err(files::Ending::Failed(error)) => {
+                let name = &self.0.device;
+                let reason = format!("the script succeeded on {name}, but then: {error}");
+                Outcome::InfraError { reason }
+            }
+        }
     }
 
     /// Ends earlier attempts of this job, one after the other.
@@ -144,7 +243,7 @@ impl<'a> Ssh<'a> {
         Ok(())
     }
 
-    fn not_started(&self, error: &Error) -> Outcome {
+    fn failed(&self, error: &Error) -> Outcome {
         let plan::Ssh { device, address, port, .. } = self.0;
         Outcome::InfraError { reason: format!("device {device} ({address}, port {port}): {error}") }
     }
@@ -270,10 +369,35 @@ impl Running<'_> {
     }
 }
 
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Halt::Failed(error)
+    }
+}
+
+impl From<files::Ending> for Halt {
+    fn from(ending: files::Ending) -> Self {
+        match ending {
+            files::Ending::Stopped(reason) => Halt::Stopped(reason),
+            files::Ending::Failed(error) => Halt::Failed(error.into()),
+        }
+    }
+}
+
 /// What a person should know of a job whose end on a device nobody has seen.
 pub(crate) fn may_run(group: i32, device: &pipelines::name::DeviceName) -> String {
     format!(
         "process group {group} may still run on {device}; the next attempt of this job ends it \
          first"
     )
+}
+
+/// The same of lines for the command line of a device.
+pub(crate) fn lines_may_run(device: &pipelines::name::DeviceName) -> String {
+    format!("its last line may still be carried out on {device}, which nobody can see")
+}
+
+/// The same of a reboot.
+pub(crate) fn may_reboot(device: &pipelines::name::DeviceName) -> String {
+    format!("{device} was asked to reboot and was not seen to be back; see that it is")
 }

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use pipelines::order::Order;
 use pipelines::outcome::{Exit, Outcome};
-use pipelines::plan::{self, Task};
+use pipelines::plan::Task;
 use pipelines::probe::{Check, Probe, pattern};
 use pipelines::quantity::Seconds;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::ssh::login::Login;
 use super::{Context, ssh};
 use crate::output::Output;
 use tls::Trust;
@@ -34,9 +35,10 @@ const SHOWN: usize = 200;
 
 /// Tries a job's probes.
 struct Prober<'a> {
-    /// The job's own device, and the keys that log in there.
-    device: Option<&'a plan::Ssh>,
-    keys: Vec<PathBuf>,
+    /// What logs in to the job's own device, if it has one, or why nothing can.
+    login: Option<Result<Login, String>>,
+    /// What logs in at hosts on the way to others.
+    keys: &'a [PathBuf],
     /// The job's working directory.
     workspace: PathBuf,
 }
@@ -51,16 +53,15 @@ enum Missed {
 /// Waits for everything that `order` names.
 pub(super) async fn run(order: &Order, context: &mut Context) -> Outcome {
     let mut stop = context.stop.clone();
-    let prober = Prober {
-        device: match &order.job.task {
-            Task::Ssh(device) => Some(device),
-            Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait | Task::Gate(_) => {
-                None
-            }
-        },
-        keys: context.ssh_keys.clone(),
-        workspace: context.workspace.clone(),
+    let login = match &order.job.task {
+        Task::Ssh(device) => {
+            let login = Login::new(device, &context.ssh_keys, &context.secrets);
+            Some(login.map_err(|error| error.to_string()))
+        }
+        Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait | Task::Gate(_) => None,
     };
+    let (keys, workspace) = (context.ssh_keys.clone(), context.workspace.clone());
+    let prober = Prober { login, keys: &keys, workspace };
     for probe in &order.job.wait {
         let passed = tokio::select! {
             // A cancel that is there already wins.
@@ -134,7 +135,7 @@ impl Prober<'_> {
         match check {
             Check::Tcp { address } => net::connect(address).await.map(drop),
             Check::Ssh { address } => net::version(address).await,
-            Check::HostKey { device } => ssh::probe::host_key(device).await,
+            Check::HostKey { device } => ssh::probe::host_key(device, self.keys).await,
             Check::Http(http) => http::answer(http, trust).await,
             Check::Tls(tls) => tls::certificate(tls, trust).await,
             Check::Run { line, output } => self.command(line, output.as_deref()).await,
@@ -142,8 +143,8 @@ impl Prober<'_> {
     }
 
     async fn command(&self, line: &str, wanted: Option<&str>) -> Result<(), String> {
-        let device = self.device.ok_or("the job has no device of its own")?;
-        let said = ssh::probe::run(device, &self.keys, line).await?;
+        let login = self.login.as_ref().ok_or("the job has no device of its own")?;
+        let said = ssh::probe::run(login.as_ref().map_err(String::clone)?, line).await?;
         match wanted {
             Some(wanted) => matching("its output", &said, wanted),
             None => Ok(()),

@@ -100,8 +100,7 @@ async fn close(
     };
     let left = end_left_overs(attempt, &state, started, address, &died).await?;
     let Left { mut reason, may_run } = left;
-    let is_remote = state.notes.iter().any(|note| matches!(note, Note::RemoteGroup { .. }));
-    let may_run = may_run || is_remote;
+    let may_run = may_run || state.notes.iter().any(is_remote);
     tmpfs::remove(state.mark).map_err(|source| Error::Secrets { id, source })?;
     if let Some(remote) = remote(attempt, &state) {
         reason = format!("{reason}; {remote}");
@@ -168,22 +167,31 @@ fn ran_in_container(attempt: &Attempt, state: &State) -> Result<bool, Error> {
 fn containers(state: &State) -> Vec<String> {
     let ids = state.notes.iter().filter_map(|note| match note {
         Note::Container { id } => Some(id.clone()),
-        Note::ProcessGroup { .. } | Note::RemoteGroup { .. } => None,
+        Note::ProcessGroup { .. } | Note::RemoteGroup { .. } | Note::RemoteLines | Note::Reboot => {
+            None
+        }
     });
     ids.collect()
+}
+
+fn is_remote(note: &Note) -> bool {
+    match note {
+        Note::RemoteGroup { .. } | Note::RemoteLines | Note::Reboot => true,
+        Note::ProcessGroup { .. } | Note::Container { .. } => false,
+    }
 }
 
 /// What may run on a device. It is not ended from here, where its keys are not: the next attempt of
 /// the job finds and ends it first.
 fn remote(attempt: &Attempt, state: &State) -> Option<String> {
-    let group = state.notes.iter().find_map(|note| match note {
-        Note::RemoteGroup { group } => Some(*group),
-        Note::ProcessGroup { .. } | Note::Container { .. } => None,
-    })?;
+    let last = state.notes.iter().rfind(|note| is_remote(note))?;
     let order = Order::from_bytes(&attempt.order().ok()?).ok()?;
-    match &order.job.task {
-        Task::Ssh(ssh) => Some(executor::ssh::may_run(group, &ssh.device)),
-        Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait | Task::Gate(_) => None,
+    let Task::Ssh(ssh) = &order.job.task else { return None };
+    match last {
+        Note::RemoteGroup { group } => Some(executor::ssh::may_run(*group, &ssh.device)),
+        Note::RemoteLines => Some(executor::ssh::lines_may_run(&ssh.device)),
+        Note::Reboot => Some(executor::ssh::may_reboot(&ssh.device)),
+        Note::ProcessGroup { .. } | Note::Container { .. } => None,
     }
 }
 
@@ -193,7 +201,10 @@ fn left_overs(state: &State) -> Owned {
         match note {
             Note::ProcessGroup { group, session } => owned = owned.and_group(*group, *session),
             // Ended by those who know the engine or the device.
-            Note::Container { .. } | Note::RemoteGroup { .. } => {}
+            Note::Container { .. }
+            | Note::RemoteGroup { .. }
+            | Note::RemoteLines
+            | Note::Reboot => {}
         }
     }
     owned

@@ -27,6 +27,9 @@ pub struct Handover {
     /// Paths of private keys that log in to devices.
     #[serde(default)]
     pub ssh_keys: Vec<PathBuf>,
+    /// The folder of devices' new host keys; none if the site names none, or the agent is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_host_keys: Option<PathBuf>,
     /// From when the attempt's lease counts: µs of the host's boot; none without a lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_base_us: Option<u64>,
@@ -63,6 +66,7 @@ impl Handover {
             version: VERSION,
             mask,
             ssh_keys: Vec::new(),
+            new_host_keys: None,
             lease_base_us: None,
             log_quota: None,
             cache: None,
@@ -74,6 +78,12 @@ impl Handover {
     #[must_use]
     pub fn with_ssh_keys(self, ssh_keys: Vec<PathBuf>) -> Self {
         Self { ssh_keys, ..self }
+    }
+
+    /// The same with a folder of devices' new host keys.
+    #[must_use]
+    pub fn with_new_host_keys(self, new_host_keys: Option<PathBuf>) -> Self {
+        Self { new_host_keys, ..self }
     }
 
     /// The same with the job's secrets, which are masked too.

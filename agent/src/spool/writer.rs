@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
+use pipelines::name::DeviceName;
 use pipelines::outcome::LogEnd;
 use proto::log::{self, Frame, Stream};
 use sha2::{Digest, Sha256};
@@ -35,6 +36,8 @@ pub struct Writer {
     length: u64,
     hash: Sha256,
     record: Vec<u8>,
+    /// What the frames are from; empty for the agent's host.
+    device: String,
 }
 
 impl Writer {
@@ -42,12 +45,18 @@ impl Writer {
     /// is removed.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        let (hash, record) = (Sha256::new(), Vec::new());
-        let mut writer = Self { file, size: 0, reserved: 0, length: 0, hash, record };
+        let (hash, record, device) = (Sha256::new(), Vec::new(), String::new());
+        let mut writer = Self { file, size: 0, reserved: 0, length: 0, hash, record, device };
         if writer.file.metadata()?.len() > 0 {
             writer.catch_up(path)?;
         }
         Ok(writer)
+    }
+
+    /// The same, whose frames carry the name of the device that they are from.
+    #[must_use]
+    pub fn of_device(self, device: &DeviceName) -> Self {
+        Self { device: device.to_string(), ..self }
     }
 
     /// Appends `data` as one frame, or several if it is longer than [`FRAME`]. After an error the
@@ -111,7 +120,7 @@ impl Writer {
             offset: self.length,
             time_us: clock::wall_us(),
             stream: stream.into(),
-            device: String::new(),
+            device: self.device.clone(),
             step: 0,
             data: prost::bytes::Bytes::copy_from_slice(data),
             dropped,

@@ -12,7 +12,7 @@ use crate::host::*;
 /// Why nothing was started on `ssh` with `keys`.
 async fn refusal(device: &Device, ssh: Ssh, keys: &[PathBuf]) -> String {
     let host = Host::new();
-    let attempt = host.attempt_with(&["echo ran"], |job| job.task = Task::Ssh(ssh));
+    let attempt = host.attempt_with(&["echo ran"], |job| job.task = Task::Ssh(Box::new(ssh)));
     let (attempt, verdict) = finish(spawn(&attempt, keys).await).await;
     assert_eq!(output(&attempt), "");
     assert!(!device.record_dir().exists());
@@ -44,7 +44,7 @@ async fn each_of_a_devices_host_keys_may_be_pinned_and_each_key_is_tried() {
     device.authorize("other");
     let host = Host::new();
     let ssh = Ssh { host_key: device.public("host_ecdsa"), ..device.ssh() };
-    let attempt: Attempt = host.attempt_with(&["true"], |job| job.task = Task::Ssh(ssh));
+    let attempt: Attempt = host.attempt_with(&["true"], |job| job.task = Task::Ssh(Box::new(ssh)));
     let keys = [device.key("user"), device.key("other")];
     let (_, verdict) = finish(spawn(&attempt, &keys).await).await;
     assert_eq!(verdict.outcome, Outcome::Succeeded);
@@ -66,7 +66,8 @@ async fn a_device_may_show_any_of_its_pinned_host_keys() {
         let host = Host::new();
         let [first, more] = pinned.map(String::clone);
         let ssh = Ssh { host_key: first, more_host_keys: vec![more], ..device.ssh() };
-        let attempt: Attempt = host.attempt_with(&["true"], |job| job.task = Task::Ssh(ssh));
+        let attempt: Attempt =
+            host.attempt_with(&["true"], |job| job.task = Task::Ssh(Box::new(ssh)));
         let (_, verdict) = finish(spawn(&attempt, &[device.key("user")]).await).await;
         assert_eq!(verdict.outcome, Outcome::Succeeded, "{pinned:?}");
     }

@@ -12,20 +12,34 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn twenty_megabytes_arrive_intact_and_stderr_apart() {
+async fn a_hundred_megabytes_arrive_intact_and_stderr_apart() {
     let (device, host) = (Device::start(), Host::new());
-    let line = "seq 1 3000000 | head -c 20000000 | tee numbers.$$";
+    let line = "seq 1 14000000 | head -c 100000000 | tee numbers.$$";
     let sum = "sha256sum < numbers.$$ >&2; rm numbers.$$";
     let (attempt, verdict) = device.run(&host, &["cd $TMPDIR", line, sum]).await;
     assert_eq!(verdict.outcome, Outcome::Succeeded);
     let stdout = output_of(&attempt, &[Stream::Stdout]);
     let head = format!("$ cd $TMPDIR\n$ {line}\n");
-    let numbers = &stdout[head.len()..][..20_000_000];
+    let numbers = &stdout[head.len()..][..100_000_000];
     assert!(stdout.starts_with(head.as_bytes()) && numbers.starts_with(b"1\n2\n3\n"));
     let stderr = String::from_utf8(output_of(&attempt, &[Stream::Stderr])).unwrap();
     assert_eq!(stderr, format!("{}  -\n", sha256(numbers)));
     device.assert_idle();
     assert_eq!(device.records(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_log_says_which_device_it_is_of() {
+    let (device, host) = (Device::start(), Host::new());
+    let (attempt, _) = device.run(&host, &["echo one; echo two >&2"]).await;
+    let batch = agent::spool::Reader::open(&attempt.log()).unwrap().read(0, 1 << 20).unwrap();
+    let frames = proto::log::frames(&batch.frames, batch.offset).unwrap();
+    assert!(!frames.is_empty());
+    assert!(frames.iter().all(|frame| frame.device == "leaf01"));
+    let (attempt, _) = host.run(&["echo one"]).await;
+    let batch = agent::spool::Reader::open(&attempt.log()).unwrap().read(0, 1 << 20).unwrap();
+    let frames = proto::log::frames(&batch.frames, batch.offset).unwrap();
+    assert!(!frames.is_empty() && frames.iter().all(|frame| frame.device.is_empty()));
 }
 
 #[tokio::test]

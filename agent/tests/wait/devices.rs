@@ -12,9 +12,9 @@ use crate::{missed, passes, probe, problem};
 async fn a_device_is_known_by_its_pinned_host_key() {
     let (host, device) = (Host::new(), Device::start());
     // Nobody logs in, so no key is needed.
-    passes(&host, Check::HostKey { device: device.ssh() }).await;
+    passes(&host, Check::HostKey { device: Box::new(device.ssh()) }).await;
     let other = Ssh { host_key: device.public("user"), ..device.ssh() };
-    let said = missed(&host, Check::HostKey { device: other }).await;
+    let said = missed(&host, Check::HostKey { device: Box::new(other) }).await;
     assert!(said.starts_with("ssh leaf01 did not pass within 1s: "), "{said}");
     assert!(said.contains(&device.fingerprint("host")), "{said}");
 }

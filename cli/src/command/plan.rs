@@ -166,6 +166,7 @@ fn row(index: usize, job: &Job) -> Vec<String> {
     let how = match &job.task {
         Task::Process => "as a process".to_owned(),
         Task::Container(container) => format!("in {}", container.image),
+        Task::Ssh(ssh) if ssh.reboot.is_some() => format!("on {}, which reboots", ssh.device),
         Task::Ssh(ssh) => format!("on {}", ssh.device),
         Task::Render(render) => format!("renders {}", render.to),
         Task::Wait => "waits".to_owned(),

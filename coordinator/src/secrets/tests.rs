@@ -78,14 +78,9 @@ fn run(names: &[&str], device: Option<&str>, is_open: bool) -> Vec<Change> {
             let mut job = plan.jobs[0].clone();
             job.secrets = names.iter().map(|name| secret(name)).collect();
             if let Some(device) = device {
-                job.task = plan::Task::Ssh(plan::Ssh {
-                    device: device.parse().unwrap(),
-                    address: "10.0.0.1".into(),
-                    port: 22,
-                    user: "admin".into(),
-                    host_key: String::new(),
-                    more_host_keys: Vec::new(),
-                });
+                let (device, address) = (device.parse().unwrap(), "10.0.0.1".into());
+                let ssh = plan::Ssh::new(device, address, 22, "admin".into(), String::new());
+                job.task = plan::Task::Ssh(Box::new(ssh));
             }
             *plan = Arc::new(Plan { jobs: vec![job], ..Plan::clone(plan) });
         }

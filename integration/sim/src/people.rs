@@ -374,15 +374,9 @@ impl Draft {
     }
 
     fn on_device(self) -> Draft {
-        let ssh = Ssh {
-            device: name("leaf01"),
-            address: "192.0.2.1".into(),
-            port: 22,
-            user: "admin".into(),
-            host_key: "ssh-ed25519 AAAA".into(),
-            more_host_keys: Vec::new(),
-        };
-        Draft(Job { task: Task::Ssh(ssh), ..self.0 })
+        let (address, key) = ("192.0.2.1".into(), "ssh-ed25519 AAAA".into());
+        let ssh = Ssh::new(name("leaf01"), address, 22, "admin".into(), key);
+        Draft(Job { task: Task::Ssh(Box::new(ssh)), ..self.0 })
     }
 }
 

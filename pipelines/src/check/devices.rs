@@ -2,7 +2,7 @@
 
 use super::Inventories;
 use crate::ast::{Devices, Job, Pipeline, Task};
-use crate::devices;
+use crate::devices::{self, Named};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::name::PartitionName;
 use crate::source::Spanned;
@@ -109,18 +109,31 @@ pub(super) fn count(
     partition: &PartitionName,
     inventories: &Inventories,
 ) -> usize {
+    match job.devices.is_some() && inventories.contains_key(partition) {
+        true => of(pipeline, job, partition, inventories).len(),
+        false => 1,
+    }
+}
+
+/// The devices of a partition that a job is for: those that it names, that of its `ssh`, or none.
+pub(super) fn of<'i>(
+    pipeline: &Pipeline,
+    job: &Job,
+    partition: &PartitionName,
+    inventories: &'i Inventories,
+) -> Vec<Named<'i>> {
+    let Some(inventory) = inventories.get(partition) else { return Vec::new() };
     let mut job = job;
     // A job that takes another's devices can take those of one that does so itself.
     for _ in 0..pipeline.jobs.len() {
-        let Some(devices) = &job.devices else { return 1 };
-        let Some(of) = &devices.of else {
-            let inventory = inventories.get(partition);
-            return inventory.map_or(1, |inventory| devices::chosen(devices, inventory).len());
+        let Some(devices) = &job.devices else {
+            let Some(Task::Ssh(ssh)) = job.task.as_ref().map(|task| &task.value) else { break };
+            let name = ssh.device.as_ref().map(|device| &device.value);
+            return name.and_then(|it| inventory.devices.get_key_value(it)).into_iter().collect();
         };
-        let Some(other) = pipeline.jobs.iter().find(|it| it.name.value == of.value) else {
-            return 1;
-        };
+        let Some(of) = &devices.of else { return devices::chosen(devices, inventory) };
+        let Some(other) = pipeline.jobs.iter().find(|it| it.name.value == of.value) else { break };
         job = other;
     }
-    1
+    Vec::new()
 }

@@ -123,6 +123,9 @@ fn others<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p 
         | None => (None, &[][..]),
     };
     let wait = job.wait.iter().flat_map(|wait| wait.texts());
+    let transfers = job.upload.iter().chain(&job.download).flat_map(|it| &it.transfers);
+    let paths = transfers.flat_map(|it| [&it.from, &it.to]);
+    let reboot = job.reboot.iter().filter_map(|reboot| reboot.run.as_ref());
     job.run
         .iter()
         .chain(image)
@@ -131,4 +134,6 @@ fn others<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p 
         .chain(wait)
         .chain(render.into_iter().flatten())
         .chain(given.iter().map(|(_, text)| text))
+        .chain(paths)
+        .chain(reboot)
 }

@@ -89,7 +89,7 @@ codes! {
     PartitionNotListed = "P055", "A job names a partition that the pipeline does not name.";
     NoImage = "P056", "A container has no image.";
     UnknownDevice = "P057", "A device is not in the partition's inventory.";
-    ArtifactsOnDevice = "P058", "A job on a device has artifacts.";
+    ArtifactsOnDevice = "P058", "A job on a device has artifacts, and fetches no file.";
     TooManyJobs = "P059", "The plan would have too many jobs.";
     PlanTooLarge = "P060", "The plan would be too large.";
     NotTriggered = "P061", "The pipeline does not start on this trigger.";
@@ -145,9 +145,15 @@ codes! {
     AnsibleNoHostKey = "P112", "No key of an Ansible inventory's host is known.";
     AnsibleNoDevice = "P113", "A host of an Ansible inventory cannot be a device.";
     AnsibleRenamed = "P114", "A name of an Ansible inventory is changed.";
+    InvalidTransfer = "P115", "A file of `upload` or `download` cannot be carried.";
+    OnlyOnDevice = "P116", "A job that runs on no device has `upload`, `download` or `reboot`.";
+    KeyNotDeclared = "P117", "`key` of `ssh` names a secret that the job does not have.";
+    JumpsInCircle = "P118", "A device would be reached through itself, or through too many others.";
+    NoShell = "P119", "A job asks for what a device of the kind `cli` cannot do.";
     InvalidEnvironment = "P120", "The name or the URL of an environment cannot be used.";
     NothingToDo = "P121", "Every job is left out.";
     ResourcesWithoutContainer = "P122", "`resources` are given for a job without a container.";
+    RebootOfAgent = "P123", "A job would reboot the host of every agent that could run it.";
     NotOneProbe = "P127", "An entry of `wait` has none or several of `tcp`, `ssh`, `http`, `tls` and `run`.";
     ProbeOption = "P128", "A key of a probe does not go with its kind.";
     InvalidProbe = "P129", "An address, URL, status, pattern or path of a probe cannot be used.";

@@ -9,7 +9,7 @@ use crate::image;
 use crate::inventory;
 use crate::limits;
 use crate::matrix::{self, Combination};
-use crate::parse::{self, ProbeForm};
+use crate::parse::{self, ProbeForm, Side};
 use crate::plan::Environment;
 use crate::scope::{self, Place, Scope, Value};
 use crate::template::{Context, Kind, Templates, is_template};
@@ -190,13 +190,23 @@ impl Filled<'_> {
     }
 
     /// A path of a rendered file, or of its template.
-    pub(super) fn path(&self, text: &Text, report: &mut Report<'_>) -> String {
+    pub(super) fn render_path(&self, text: &Text, report: &mut Report<'_>) -> String {
         let filled = self.plain(text, report).into_owned();
         // What is as it was written was checked, and what could not be filled in was reported.
         if is_template(&text.value) && !is_template(&filled) {
             parse::check_render_path(report, &filled, text);
         }
         filled
+    }
+
+    /// The path of a file that is carried.
+    pub(super) fn path(&self, text: &Text, side: Side, report: &mut Report<'_>) -> String {
+        let path = self.plain(text, report).into_owned();
+        // What could not be filled in was reported.
+        if !is_template(&path) {
+            parse::check_path(report, &path, side, text.span);
+        }
+        path
     }
 
     /// A text of no certain kind.

@@ -21,8 +21,8 @@ pub(super) fn render(
     let devices = devices.map(|(name, it)| (name.to_string(), device(it)));
     values.insert("devices".to_owned(), Value::Object(devices.collect()));
     Render {
-        template: fill.path(&written.template, report),
-        to: fill.path(&written.to, report),
+        template: fill.render_path(&written.template, report),
+        to: fill.render_path(&written.to, report),
         values,
     }
 }

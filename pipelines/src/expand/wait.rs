@@ -2,12 +2,11 @@
 
 use super::Instance;
 use super::fill::Filled;
+use super::ssh;
 use crate::ast::{Check as Written, Probe as WrittenProbe, Text};
 use crate::diagnostic::Report;
-use crate::inventory::{Device, Inventory};
-use crate::name::DeviceName;
+use crate::inventory::Inventory;
 use crate::parse::ProbeForm as Form;
-use crate::plan::{Ssh, Task};
 use crate::probe::{Check, Http, Probe, Tls};
 
 /// Between two tries, if nothing is said; in seconds.
@@ -16,22 +15,20 @@ const INTERVAL_S: u32 = 5;
 /// Until a probe must have passed, if nothing is said; in seconds.
 const TIMEOUT_S: u32 = 5 * 60;
 
-/// The probes of a job whose task is `task`; none if something is missing that was reported.
+/// The probes of a job; none if something is missing that was reported.
 pub(super) fn probes(
     instance: &Instance<'_, '_>,
-    task: &Task,
     inventory: Option<&Inventory>,
     fill: &Filled<'_>,
     report: &mut Report<'_>,
 ) -> Option<Vec<Probe>> {
     let written = instance.written.wait.iter().flat_map(|wait| &wait.probes);
-    written.map(|written| probe(written, instance, task, inventory, fill, report)).collect()
+    written.map(|written| probe(written, instance, inventory, fill, report)).collect()
 }
 
 fn probe(
     written: &WrittenProbe,
     instance: &Instance<'_, '_>,
-    task: &Task,
     inventory: Option<&Inventory>,
     fill: &Filled<'_>,
     report: &mut Report<'_>,
@@ -41,16 +38,14 @@ fn probe(
         Written::Tcp(address) => Check::Tcp { address: text(address, Form::Address) },
         Written::Ssh(address) => Check::Ssh { address: text(address, Form::Address) },
         Written::HostKey(Some(device)) => {
-            let found = inventory?.devices.get(&device.value)?;
-            Check::HostKey { device: ssh(&device.value, found, None)? }
+            let inventory = inventory?;
+            let found = inventory.devices.get(&device.value)?;
+            Check::HostKey { device: Box::new(ssh::reached(&device.value, found, inventory)) }
         }
-        Written::HostKey(None) => match task {
-            Task::Ssh(device) => Check::HostKey { device: device.clone() },
-            Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait | Task::Gate(_) => {
-                let (name, device) = instance.device?;
-                Check::HostKey { device: ssh(name, device, None)? }
-            }
-        },
+        Written::HostKey(None) => {
+            let (name, device) = instance.device?;
+            Check::HostKey { device: Box::new(ssh::reached(name, device, inventory?)) }
+        }
         Written::Http { url, status, body, ca } => Check::Http(Http {
             url: text(url, Form::Url),
             status: status.clone(),
@@ -73,18 +68,5 @@ fn probe(
         check,
         interval_s: written.interval_s.unwrap_or(INTERVAL_S),
         timeout_s: written.timeout_s.as_ref().map_or(TIMEOUT_S, |timeout| timeout.value),
-    })
-}
-
-/// A device and how to reach it, as this user or as the inventory's.
-pub(super) fn ssh(name: &DeviceName, device: &Device, user: Option<&String>) -> Option<Ssh> {
-    let (host_key, more_host_keys) = device.host_keys.split_first()?;
-    Some(Ssh {
-        device: name.clone(),
-        address: device.address.clone(),
-        port: device.port,
-        user: user.unwrap_or(&device.user).clone(),
-        host_key: host_key.clone(),
-        more_host_keys: more_host_keys.to_vec(),
     })
 }

@@ -2,21 +2,28 @@
 
 use std::net::IpAddr;
 
-use super::{Device, LABELS_HELP, host_key, variables};
+use super::{Device, LABELS_HELP, host_key, jump, variables};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::fields::Fields;
 use crate::keys;
 use crate::label;
 use crate::name::DeviceName;
+use crate::plan::Kind;
+use crate::source::Spanned;
 use crate::user;
-use crate::yaml::{Entry, Node};
+use crate::yaml::{Entry, Node, Value};
 
 const DEFAULT_PORT: u16 = 22;
 
 const ADDRESS_HELP: &str = "write an IP address or a host name, without port and user";
 
-/// Reads a device and its name.
-pub(super) fn device(report: &mut Report<'_>, entry: &Entry) -> Option<(DeviceName, Device)> {
+pub(crate) const KINDS: &[(&str, Kind)] = &[("shell", Kind::Shell), ("cli", Kind::Cli)];
+
+/// Reads a device, its name before it, and its `jump` with places behind it.
+pub(super) fn device(
+    report: &mut Report<'_>,
+    entry: &Entry,
+) -> Option<(DeviceName, Device, Vec<Spanned<DeviceName>>)> {
     let Entry { key, value } = entry;
     let name = report.name_of(&key.text, key.span, "the device's name");
     let of = format!("the device {}", quoted(&key.text));
@@ -26,8 +33,12 @@ pub(super) fn device(report: &mut Report<'_>, entry: &Entry) -> Option<(DeviceNa
     let login = required("user", "add `user:` with the user to log in as");
 
     let address = written.and_then(|entry| address(report, &entry.value));
-    let user = login.and_then(|entry| user::read(report, &entry.value));
+    let user = login.and_then(|entry| user::read(report, &entry.value, "`user`"));
+    let host_ca = fields.node("host_ca").map(|node| authorities(report, node));
     let host_keys = host_keys(report, &fields, &of);
+    let rsa = fields.node("rsa").and_then(|node| yes_or_no(report, node));
+    let kind = fields.node("kind").and_then(|node| report.choice(node, "`kind`", KINDS));
+    let jump = fields.node("jump").map(|node| jump::read(report, node)).unwrap_or_default();
     let port = match fields.node("port") {
         Some(node) => port(report, node),
         None => Some(DEFAULT_PORT),
@@ -42,12 +53,16 @@ pub(super) fn device(report: &mut Report<'_>, entry: &Entry) -> Option<(DeviceNa
         port: port?,
         user: user?,
         host_keys: host_keys?,
+        host_ca: host_ca.unwrap_or_default(),
+        rsa: rsa.unwrap_or(false),
+        kind: kind.unwrap_or_default(),
+        jump: jump.iter().map(|jump| jump.value.clone()).collect(),
         role: role.map(|role| role.value),
         group: group.map(|group| group.value),
         labels: labels.unwrap_or_default(),
         variables: variables.unwrap_or_default(),
     };
-    Some((name?.value, device))
+    Some((name?.value, device, jump))
 }
 
 fn address(report: &mut Report<'_>, node: &Node) -> Option<String> {
@@ -95,9 +110,13 @@ fn host_keys(report: &mut Report<'_>, fields: &Fields<'_>, of: &str) -> Option<V
             report.error(Code::HostKeyAndKeys, more.key.span, message, help);
             None
         }
-        (None, Some(entry)) => several_keys(report, &entry.value),
+        (None, Some(entry)) => {
+            let keys = several_keys(report, &entry.value, "host_keys");
+            Some(keys).filter(|keys| !keys.is_empty())
+        }
         // It was misspelt, and that was reported.
         (None, None) if fields.has_refused(&["host_keys"]) => None,
+        (None, None) if fields.entry("host_ca").is_some() => Some(Vec::new()),
         (Some(_), None) | (None, None) => {
             let entry = report.required(fields, "host_key", of, host_key::HELP)?;
             Some(vec![pinned_key(report, &entry.value, "`host_key`")?])
@@ -105,18 +124,34 @@ fn host_keys(report: &mut Report<'_>, fields: &Fields<'_>, of: &str) -> Option<V
     }
 }
 
-fn several_keys(report: &mut Report<'_>, node: &Node) -> Option<Vec<String>> {
+/// The keys of `host_ca`, which may be one alone.
+fn authorities(report: &mut Report<'_>, node: &Node) -> Vec<String> {
+    match &node.value {
+        Value::List(_) => several_keys(report, node, "host_ca"),
+        _ => pinned_key(report, node, "`host_ca`").into_iter().collect(),
+    }
+}
+
+fn several_keys(report: &mut Report<'_>, node: &Node, named: &str) -> Vec<String> {
+    let (what, of) = (format!("`{named}`"), format!("a key of `{named}`"));
     let mut keys = Vec::new();
-    for item in report.list(node, "`host_keys`", host_key::LIST_HELP)? {
-        let Some(key) = pinned_key(report, item, "a key of `host_keys`") else { continue };
+    for item in report.list(node, &what, host_key::LIST_HELP).unwrap_or_default() {
+        let Some(key) = pinned_key(report, item, &of) else { continue };
         if keys.contains(&key) {
-            let message = "`host_keys` names this key twice";
+            let message = format!("{what} names this key twice");
             report.error(Code::Duplicate, item.span, message, "remove one of the two");
         } else {
             keys.push(key);
         }
     }
-    Some(keys).filter(|keys| !keys.is_empty())
+    keys
+}
+
+fn yes_or_no(report: &mut Report<'_>, node: &Node) -> Option<bool> {
+    match &node.value {
+        Value::Bool(written) => Some(written.value),
+        _ => report.wrong_type(node, "`rsa`", "`true` or `false`", "write `true` or `false`"),
+    }
 }
 
 fn pinned_key(report: &mut Report<'_>, node: &Node, what: &str) -> Option<String> {

@@ -4,8 +4,8 @@ use super::call;
 use super::matrix::matrix;
 use super::resources::resources;
 use super::{
-    agents, cache, devices, failure, gate, lock, outputs, partitions, secrets, services, task,
-    timeout, variables, wait, yes_or_no,
+    agents, cache, devices, failure, gate, lock, outputs, partitions, reboot, secrets, services,
+    task, timeout, transfer, variables, wait, yes_or_no,
 };
 use crate::ast::{Artifacts, Environment, Job, Need, Task, Text};
 use crate::diagnostic::{Code, Report, quoted};
@@ -72,6 +72,9 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
         task,
         run: script.map(|entry| run(report, entry)).unwrap_or_default(),
         wait: fields.entry("wait").and_then(|entry| wait::wait(report, entry)),
+        upload: fields.entry("upload").and_then(|entry| transfer::upload(report, entry)),
+        download: fields.entry("download").and_then(|entry| transfer::download(report, entry)),
+        reboot: fields.entry("reboot").and_then(|entry| reboot::reboot(report, entry)),
         needs: fields.node("needs").map(|node| needs(report, node)).unwrap_or_default(),
         variables: fields.node("variables").map(|node| variables(report, node)).unwrap_or_default(),
         secrets: fields

@@ -21,7 +21,7 @@ pub(super) fn secrets(report: &mut Report<'_>, node: &Node) -> Vec<Spanned<Secre
 
 fn secret(report: &mut Report<'_>, node: &Node) -> Option<Spanned<Secret>> {
     let Value::Map(_) = node.value else {
-        return name(report, node, Delivery::Variable);
+        return declared(name(report, node, "the name of a secret"), Delivery::Variable);
     };
     let fields = report.fields(node, node.span, &keys::SECRET)?;
     let entry = report.required(&fields, "name", "an entry of `secrets`", HELP)?;
@@ -29,13 +29,23 @@ fn secret(report: &mut Report<'_>, node: &Node) -> Option<Spanned<Secret>> {
         Some(node) => report.choice(node, "`as`", DELIVERIES)?,
         None => Delivery::Variable,
     };
-    name(report, &entry.value, delivery)
+    declared(name(report, &entry.value, "the name of a secret"), delivery)
 }
 
-fn name(report: &mut Report<'_>, node: &Node, delivery: Delivery) -> Option<Spanned<Secret>> {
-    let text = report.text(node, "the name of a secret", HELP)?;
+fn declared(name: Option<Spanned<SecretName>>, delivery: Delivery) -> Option<Spanned<Secret>> {
+    let Spanned { value: name, span } = name?;
+    Some(Spanned::new(Secret { name, delivery }, span))
+}
+
+/// Reads the name of a secret; `what` it is called in messages.
+pub(super) fn name(
+    report: &mut Report<'_>,
+    node: &Node,
+    what: &str,
+) -> Option<Spanned<SecretName>> {
+    let text = report.text(node, what, HELP)?;
     match text.parse::<SecretName>() {
-        Ok(name) => Some(Spanned::new(Secret { name, delivery }, node.span)),
+        Ok(name) => Some(Spanned::new(name, node.span)),
         Err(error) => {
             let message = format!("{} cannot name a secret: it {error}", quoted(text));
             report.error(Code::InvalidSecretName, node.span, message, NAME_HELP);

@@ -2,8 +2,7 @@
 //! waits for people: `gate`; or that it only waits.
 
 use super::call::call;
-use super::gate;
-use super::render;
+use super::{gate, render, secrets, timeout, yes_or_no};
 use crate::ast::{Container, Image, Ssh, Task, Text};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::fields::Fields;
@@ -137,6 +136,23 @@ fn ssh(report: &mut Report<'_>, entry: &Entry, of_each: bool) -> Option<Task> {
             None
         }
     };
-    let user = fields.node("user").and_then(|node| user::read(report, node));
-    Some(Task::Ssh(Ssh { device, user }))
+    let user = fields.node("user").and_then(|node| user::read(report, node, "`user`"));
+    Some(Task::Ssh(Ssh {
+        device,
+        user,
+        key: fields.node("key").and_then(|node| secrets::name(report, node, "`key`")),
+        sudo: fields.node("sudo").and_then(|node| sudo(report, node)),
+        pty: fields.node("pty").and_then(|node| yes_or_no(report, node, "`pty`")).unwrap_or(false),
+        timeout_s: fields.node("timeout").and_then(|node| timeout(report, node)),
+    }))
+}
+
+/// The user that the script runs as: `true` stands for root, `false` for none.
+fn sudo(report: &mut Report<'_>, node: &Node) -> Option<Spanned<String>> {
+    let user = match &node.value {
+        Value::Bool(written) if written.value => Some("root".to_owned()),
+        Value::Bool(_) => None,
+        _ => user::read(report, node, "`sudo`"),
+    };
+    user.map(|user| Spanned::new(user, node.span))
 }

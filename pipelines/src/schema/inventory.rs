@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{about, any_of, by_name, list, mapping, name, scalar, text};
+use crate::inventory::KINDS;
 use crate::inventory::window::DAYS;
 use crate::keys;
 
@@ -54,6 +55,10 @@ fn device() -> Value {
             "user" => about("User to log in as.", text())?,
             "host_key" => about("The pinned key.", text())?,
             "host_keys" => about("Pinned keys, of which it shows one.", list(text()))?,
+            "host_ca" => about("Keys of authorities.", any_of(&[text(), list(text())]))?,
+            "rsa" => about("RSA keys are good enough.", super::yes_or_no())?,
+            "kind" => about("What its lines are for.", super::one_of(KINDS))?,
+            "jump" => about("Through which it is reached.", any_of(&[name(), list(name())]))?,
             "role" => about("Such as `leaf`.", name())?,
             "group" => about("Devices of which one may be away.", name())?,
             "labels" | "variables" => by_name(any_of(&[scalar()])),

@@ -204,6 +204,9 @@ fn job() -> Value {
             "pipeline" => about("Another pipeline.", any_of(&[text(), call()]))?,
             "run" => about("Shell commands.", any_text())?,
             "wait" => about("What must be so behind the script.", list(probe()))?,
+            "upload" => about("Files that are put onto the device before.", list(upload()))?,
+            "download" => about("Files that are fetched from it behind.", list(download()))?,
+            "reboot" => about("The device is rebooted behind.", or_nothing(reboot()))?,
             "extends" => about("Templates.", any_text())?,
             "matrix" => about("Its variants.", matrix())?,
             "when" => about("A condition.", scalar())?,
@@ -249,6 +252,42 @@ fn ssh() -> Value {
         Some(match key {
             "device" => about("Of the partition's inventory.", name())?,
             "user" => about("Instead of the inventory's.", text())?,
+            "key" => about("The secret that logs in.", text())?,
+            "sudo" => about("As root, or as this user.", any_of(&[yes_or_no(), text()]))?,
+            "pty" => about("With a terminal.", yes_or_no())?,
+            "timeout" => about("How long logging in may take.", duration())?,
+            _ => return None,
+        })
+    })
+}
+
+fn upload() -> Value {
+    mapping(&keys::UPLOAD, &["from", "to"], |key| {
+        Some(match key {
+            "from" => about("A file of the working directory.", text())?,
+            "to" => about("Its path there; `/` at the end for a folder.", text())?,
+            "mode" => about("Octal permissions, such as `0640`.", scalar())?,
+            _ => return None,
+        })
+    })
+}
+
+fn download() -> Value {
+    mapping(&keys::DOWNLOAD, &["from", "to"], |key| {
+        Some(match key {
+            "from" => about("A file there.", text())?,
+            "to" => about("Its path here; `/` at the end for a folder.", text())?,
+            _ => return None,
+        })
+    })
+}
+
+fn reboot() -> Value {
+    mapping(&keys::REBOOT, &[], |key| {
+        Some(match key {
+            "wait" => about("How long it may take; 15m, if missing.", duration())?,
+            "host_key" => about("Which it may show then.", one_of(words::HOST_KEY))?,
+            "run" => about("The command that asks for it.", text())?,
             _ => return None,
         })
     })

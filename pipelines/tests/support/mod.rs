@@ -12,7 +12,8 @@ use pipelines::source::File;
 use pipelines::trigger::Trigger;
 
 /// Partitions with an inventory in `tests/cases/inventories`.
-const BOUND: [&str; 5] = ["ams-pair01", "ams-vars01", "fra-equ01", "fra-equ02", "muc-lab01"];
+const BOUND: [&str; 7] =
+    ["ams-pair01", "ams-vars01", "fra-equ01", "fra-equ02", "ham-one01", "ham-ssh01", "muc-lab01"];
 
 /// The folder of a kind of cases.
 pub(crate) fn cases(kind: &str) -> PathBuf {

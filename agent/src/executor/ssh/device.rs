@@ -1,6 +1,5 @@
 //! What the agent asks of a device beside the job itself: which attempts run there, and their end.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use pipelines::id::{AttemptId, JobId};
@@ -11,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
 use super::connection::{self, Connection, Reply};
+use super::login::Login;
 use crate::executor::script::quoted;
 
 /// Functions that a device's shell carries out.
@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A device, and the connection to it.
 pub(super) struct Device<'a> {
     target: &'a Ssh,
-    keys: Vec<PathBuf>,
+    login: Login,
     connection: Connection,
 }
 
@@ -62,6 +62,11 @@ pub(super) enum Error {
     Connection(#[from] connection::Error),
     #[error("it did not answer in time")]
     Silent,
+    #[error(
+        "user {user} cannot become {target} there by sudo: {said}; have sudoers there allow it without \
+         a password, such as `{user} ALL=({target}) NOPASSWD: ALL`"
+    )]
+    Sudo { user: String, target: String, said: String },
     #[error("it cannot do what the agent asks: {0}")]
     Failed(String),
     #[error("it answered '{0}', which is not understood; the user's shell must be a POSIX shell")]
@@ -72,9 +77,28 @@ pub(super) enum Error {
 
 impl<'a> Device<'a> {
     /// Connects and logs in.
-    pub(super) async fn connect(target: &'a Ssh, keys: &[PathBuf]) -> Result<Self, Error> {
-        let connection = Connection::open(target, keys).await?;
-        Ok(Self { target, keys: keys.to_owned(), connection })
+    pub(super) async fn connect(target: &'a Ssh, login: &Login) -> Result<Self, Error> {
+        let connection = Connection::open(login).await?;
+        Ok(Self { target, login: login.clone(), connection })
+    }
+
+    /// The same device once more, by a connection of its own.
+    pub(super) async fn again(&self, login: &Login) -> Result<Device<'a>, Error> {
+        Device::connect(self.target, login).await
+    }
+
+    /// Which boot of the device this is, by its kernel's word.
+    pub(super) async fn boot_id(&self) -> Result<String, Error> {
+        match &self.ask("boot").await?[..] {
+            [boot] => Ok(boot.clone()),
+            other => Err(Error::Answer(other.join(" "))),
+        }
+    }
+
+    /// Carries out a shell `line` to its end, or until the device goes away.
+    pub(super) async fn carry_out(&self, line: &str) -> Result<Reply, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        self.by_shell(&format!("{line}\n{END}"), deadline).await
     }
 
     pub(super) fn name(&self) -> &DeviceName {
@@ -166,20 +190,45 @@ impl<'a> Device<'a> {
             Err(Error::Connection(_) | Error::Silent) => {}
             answered => return answered,
         }
-        let connected = timeout_at(deadline, Connection::open(self.target, &self.keys)).await;
+        let connected = timeout_at(deadline, Connection::open(&self.login)).await;
         self.connection = connected.map_err(|_| Error::Silent)??;
         self.ask_until(call, deadline).await
     }
 
     async fn ask_until(&self, call: &str, deadline: Instant) -> Result<Vec<String>, Error> {
-        let command = format!("exec /bin/sh -c '{RECEIVE}'");
-        let asked = self.connection.run(&command, format!("{REMOTE}{call}\n{END}"));
-        answers(timeout_at(deadline, asked).await.map_err(|_| Error::Silent)??)
+        match answers(self.by_shell(&format!("{REMOTE}{call}\n{END}"), deadline).await?) {
+            Err(Error::Failed(said)) => Err(self.complaint(said)),
+            answered => answered,
+        }
+    }
+
+    /// Has a shell of the user that the job runs as carry out `program`.
+    async fn by_shell(&self, program: &str, deadline: Instant) -> Result<Reply, Error> {
+        let command = format!("exec {}/bin/sh -c '{RECEIVE}'", become_user(self.target));
+        let asked = self.connection.run(&command, program.to_owned());
+        Ok(timeout_at(deadline, asked).await.map_err(|_| Error::Silent)??)
+    }
+
+    /// What to say of a command that failed with these words.
+    fn complaint(&self, said: String) -> Error {
+        let user = self.target.user.clone();
+        match &self.target.sudo {
+            Some(target) if said.contains("sudo") => {
+                Error::Sudo { user, target: target.clone(), said }
+            }
+            _ => Error::Failed(said),
+        }
     }
 }
 
+/// What stands before a command that the job's user carries out; it ends with a space, or is empty.
+pub(super) fn become_user(target: &Ssh) -> String {
+    // A user's name has nothing in it that a shell knows.
+    target.sudo.as_ref().map_or_else(String::new, |user| format!("sudo -n -H -u {user} -- "))
+}
+
 /// The part of a record's name that all attempts of a job share.
-fn record_of(partition: &PartitionName, job: JobId) -> String {
+pub(super) fn record_of(partition: &PartitionName, job: JobId) -> String {
     format!("{partition}_{job}")
 }
 

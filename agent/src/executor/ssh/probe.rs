@@ -4,22 +4,24 @@ use std::path::PathBuf;
 
 use pipelines::plan::Ssh;
 
-use super::connection::{Connection, Error, meet};
+use super::connection::{Connection, Error};
 use super::device::{END, RECEIVE};
+use super::login::Login;
 
 /// Whether the device shows one of its pinned host keys; says what it does instead. Nobody logs in.
-pub(in crate::executor) async fn host_key(device: &Ssh) -> Result<(), String> {
-    meet(device).await.map_err(|error| error.to_string())
+/// What `keys`, paths of private keys, open is the way there.
+pub(in crate::executor) async fn host_key(device: &Ssh, keys: &[PathBuf]) -> Result<(), String> {
+    let login = match device.jump.is_empty() {
+        true => Login::without_keys(device),
+        false => Login::new(device, keys, &[]).map_err(|error| error.to_string())?,
+    };
+    Connection::meet(&login).await.map_err(|error| error.to_string())
 }
 
-/// What `line` says on the device by its standard output, if it ends with 0.
-pub(in crate::executor) async fn run(
-    device: &Ssh,
-    keys: &[PathBuf],
-    line: &str,
-) -> Result<String, String> {
+/// What `line` says on the device that `login` leads to by its standard output, if it ends with 0.
+pub(in crate::executor) async fn run(login: &Login, line: &str) -> Result<String, String> {
     let told = |error: Error| error.to_string();
-    let connection = Connection::open(device, keys).await.map_err(told)?;
+    let connection = Connection::open(login).await.map_err(told)?;
     let command = format!("exec /bin/sh -c '{RECEIVE}'");
     let reply = connection.run(&command, format!("{line}\n{END}")).await.map_err(told)?;
     connection.close().await;

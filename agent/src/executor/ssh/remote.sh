@@ -68,6 +68,12 @@ open_dir() {
     fail "$dir must be a directory that belongs to this user and can be written"
 }
 
+# Says which boot this is.
+boot() {
+  [ -n "$boot" ] || fail "/proc/sys/kernel/random/boot_id cannot be read; a reboot would not be seen"
+  say "$boot"
+}
+
 # Says number, group and start of each attempt of job $1 that runs; removes what is outdated.
 previous() {
   open_dir

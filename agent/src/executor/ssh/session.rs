@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use pipelines::outcome::Exit;
+use pipelines::plan::Ssh;
 use proto::log::Stream;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, Sig};
@@ -14,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::connection::{self, Connection};
-use super::device::{ANSWER, END, RECEIVE, parse_group};
+use super::device::{ANSWER, END, RECEIVE, become_user, parse_group};
 use crate::executor::script::{self, quoted};
 use crate::output::Output;
 
@@ -42,6 +43,8 @@ pub(super) struct Session {
     pub(super) exit: Option<Result<(), Exit>>,
     /// Nothing more comes.
     pub(super) is_closed: bool,
+    /// Nothing more comes, since the connection has ended.
+    pub(super) is_cut: bool,
     /// Output that could not be written.
     pub(super) unwritten: Option<io::Error>,
 }
@@ -59,16 +62,33 @@ pub(super) enum Error {
 }
 
 impl Session {
-    /// Starts a shell that waits for its program; says its process group. It ends by itself if the
-    /// connection does.
-    pub(super) async fn open(connection: &Connection, mark: Uuid) -> Result<(Self, i32), Error> {
+    /// Follows what was started on `channel`.
+    pub(super) fn of(channel: Channel<Msg>) -> Self {
+        Self { channel, exit: None, is_closed: false, is_cut: false, unwritten: None }
+    }
+
+    /// Starts a shell that waits for a program of so many bytes; says its process group. It ends by
+    /// itself if the connection does.
+    pub(super) async fn open(
+        connection: &Connection,
+        target: &Ssh,
+        mark: Uuid,
+        length: usize,
+    ) -> Result<(Self, i32), Error> {
         let open = async {
-            let program = format!("echo \"{ANSWER}{mark} $$\"; {RECEIVE}");
-            let command = format!("exec /bin/sh -c '{LEAD}' garrison '{program}'");
-            let mut channel = connection.start(&command).await?;
+            let receive = match target.pty {
+                true => receive_from_terminal(length),
+                false => RECEIVE.to_owned(),
+            };
+            let program = format!("echo \"{ANSWER}{mark} $$\"; {receive}");
+            let become_user = become_user(target);
+            let command = format!("exec {become_user}/bin/sh -c '{LEAD}' garrison '{program}'");
+            let mut channel = match target.pty {
+                true => connection.start_with_terminal(&command).await?,
+                false => connection.start(&command).await?,
+            };
             let group = group(&mut channel, mark).await?;
-            let (exit, is_closed, unwritten) = (None, false, None);
-            Ok((Self { channel, exit, is_closed, unwritten }, group))
+            Ok((Self::of(channel), group))
         };
         timeout(PATIENCE, Box::pin(open)).await.unwrap_or(Err(Error::Silent))
     }
@@ -93,7 +113,8 @@ impl Session {
             Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                 self.exit = Some(Err(Exit::Signal(number(&signal_name))));
             }
-            Some(ChannelMsg::Close) | None => self.is_closed = true,
+            Some(ChannelMsg::Close) => self.is_closed = true,
+            None => (self.is_closed, self.is_cut) = (true, true),
             Some(_) => {}
         }
     }
@@ -111,12 +132,23 @@ impl Session {
     }
 }
 
-/// What the shell carries out: the `environment`, then the `lines`.
+/// As [`RECEIVE`], from a terminal, whose input has no end.
+fn receive_from_terminal(length: usize) -> String {
+    RECEIVE.replacen("cat", &format!("head -c {length}"), 1)
+}
+
+/// What the shell carries out: the `environment`, then the `lines`. With a terminal its input is that,
+/// as terminals are; else it is empty.
 pub(super) fn program(
     environment: &BTreeMap<String, String>,
     lines: &[String],
+    terminal: bool,
 ) -> Result<String, Error> {
-    let mut program = "exec < /dev/null\nunset p r s\nset --\n".to_owned();
+    let input = match terminal {
+        true => "stty sane -echo 2> /dev/null",
+        false => "exec < /dev/null",
+    };
+    let mut program = format!("{input}\nunset p r s\nset --\n");
     for (name, value) in environment {
         if !is_name(name) {
             return Err(Error::Variable(name.clone()));
@@ -144,7 +176,7 @@ async fn group(channel: &mut Channel<Msg>, mark: Uuid) -> Result<i32, Error> {
         }
         let text = String::from_utf8_lossy(&said);
         let line = text.split_once(&wanted).and_then(|(_, rest)| rest.split_once('\n'));
-        if let Some(group) = line.and_then(|(line, _)| parse_group(line)) {
+        if let Some(group) = line.and_then(|(line, _)| parse_group(line.trim_end())) {
             return Ok(group);
         }
     }
@@ -202,7 +234,7 @@ mod tests {
     #[test]
     fn a_program_runs_in_a_group_of_its_own() {
         let env = [("A".to_owned(), "it's $(x)\n`y`".to_owned())].into();
-        let program = program(&env, &["echo \"$A\"".into(), "exit 7".into()]).unwrap();
+        let program = program(&env, &["echo \"$A\"".into(), "exit 7".into()], false).unwrap();
         let mut leader = shell();
         leader.process_group(0);
         for shell in [leader, shell()] {
@@ -228,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_program_that_was_cut_anywhere_does_nothing() {
-        let program = program(&[].into(), &["echo ran".into()]).unwrap();
+        let program = program(&[].into(), &["echo ran".into()], false).unwrap();
         for cut in (0..program.len()).step_by(7).chain([program.len() - 1]) {
             let (code, said) = receive(shell(), &program.as_bytes()[..cut]);
             assert_eq!((code, said.contains("ran")), (Some(0), false), "{cut}");
@@ -238,7 +270,8 @@ mod tests {
     #[test]
     fn a_name_that_would_be_more_than_a_name_is_refused() {
         for name in ["", "1A", "A B", "A;id", "A=B", "Ä"] {
-            assert!(program(&[(name.to_owned(), String::new())].into(), &[]).is_err(), "{name}");
+            let environment = [(name.to_owned(), String::new())].into();
+            assert!(program(&environment, &[], false).is_err(), "{name}");
         }
     }
 

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use pipelines::inventory::{self, Device, Inventory};
 use pipelines::name::DeviceName;
+use pipelines::plan::Hop;
 use pipelines::source::File;
 use serde_json::{Map, Value, json};
 
-use super::{groups, text};
+use super::{groups, known_hosts};
 use crate::exit::{Exit, Failure};
 
 /// What to print.
@@ -23,7 +24,10 @@ pub struct Options {
     /// Says what a dynamic inventory says of one host: its variables, as JSON.
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     host: Option<DeviceName>,
-    /// Writes a static inventory in YAML to this file, instead of standard output.
+    /// Makes OpenSSH's known hosts of it, with the pinned keys of each device.
+    #[arg(long, conflicts_with_all = ["list", "host"])]
+    known_hosts: bool,
+    /// Writes it to this file, instead of standard output.
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
     /// The partition's inventory.
@@ -39,14 +43,22 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
                 let file = options.inventory.display();
                 Failure::usage(format!("{file} has no device '{name}'"))
             })?;
-            print(&json_text(&Value::Object(host_vars(device))))?;
+            print(&json_text(&Value::Object(host_vars(&inventory, name, device))))?;
         }
         (None, None) if options.list => print(&json_text(&list(&inventory)))?,
-        (None, None) => print(&document(&inventory))?,
-        (None, Some(path)) => write(path, &document(&inventory))
+        (None, None) => print(&text(options, &inventory))?,
+        (None, Some(path)) => write(path, &text(options, &inventory))
             .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?,
     }
     Ok(Exit::Success)
+}
+
+/// The file as a whole.
+fn text(options: &Options, inventory: &Inventory) -> String {
+    match options.known_hosts {
+        true => known_hosts::of(inventory),
+        false => document(inventory),
+    }
 }
 
 fn read(path: &Path) -> Result<Inventory, Failure> {
@@ -83,7 +95,9 @@ fn list(inventory: &Inventory) -> Value {
     let ungrouped: Vec<_> =
         inventory.devices.keys().filter(|name| !grouped.contains(name)).collect();
     let hosts = inventory.devices.iter();
-    let hosts = hosts.map(|(name, device)| (name.to_string(), Value::Object(host_vars(device))));
+    let hosts = hosts.map(|(name, device)| {
+        (name.to_string(), Value::Object(host_vars(inventory, name, device)))
+    });
     let mut children: Vec<_> = groups.keys().cloned().collect();
     children.push("ungrouped".to_owned());
     let mut all = Map::from_iter([
@@ -98,7 +112,9 @@ fn list(inventory: &Inventory) -> Value {
 /// The same as a static inventory.
 fn document(inventory: &Inventory) -> String {
     let hosts = inventory.devices.iter();
-    let hosts = hosts.map(|(name, device)| (name.to_string(), Value::Object(host_vars(device))));
+    let hosts = hosts.map(|(name, device)| {
+        (name.to_string(), Value::Object(host_vars(inventory, name, device)))
+    });
     let group = |hosts: BTreeSet<&DeviceName>| {
         let hosts = hosts.into_iter().map(|name| (name.to_string(), Value::Null));
         json!({ "hosts": hosts.collect::<Map<_, _>>() })
@@ -112,7 +128,7 @@ fn document(inventory: &Inventory) -> String {
     });
     let mut out =
         format!("# The partition {}, by garrison inventory export.\nall:", inventory.partition);
-    text::value(&prune(all), 0, &mut out);
+    super::text::value(&prune(all), 0, &mut out);
     out
 }
 
@@ -137,12 +153,20 @@ fn shared_vars(inventory: &Inventory) -> Map<String, Value> {
 }
 
 /// Variables of one host.
-fn host_vars(device: &Device) -> Map<String, Value> {
+fn host_vars(inventory: &Inventory, name: &DeviceName, device: &Device) -> Map<String, Value> {
     let mut vars = variables(&device.variables);
     vars.insert("ansible_host".into(), json!(device.address));
     vars.insert("ansible_port".into(), json!(device.port));
     vars.insert("ansible_user".into(), json!(device.user));
     vars.insert("garrison_host_keys".into(), json!(device.host_keys));
+    if !device.host_ca.is_empty() {
+        vars.insert("garrison_host_ca".into(), json!(device.host_ca));
+    }
+    let jumps: Vec<_> = inventory.jumps(name).iter().map(proxy).collect();
+    if !jumps.is_empty() {
+        let arguments = format!("-o ProxyJump={}", jumps.join(","));
+        vars.insert("ansible_ssh_common_args".into(), json!(arguments));
+    }
     if let Some(role) = &device.role {
         vars.insert("garrison_role".into(), json!(role));
     }
@@ -153,6 +177,15 @@ fn host_vars(device: &Device) -> Map<String, Value> {
         vars.insert("garrison_labels".into(), json!(device.labels));
     }
     vars
+}
+
+/// A host on the way as ProxyJump in ssh_config(5) names it.
+fn proxy(hop: &Hop) -> String {
+    let Hop { user, address, port, .. } = hop;
+    match address.contains(':') {
+        true => format!("{user}@[{address}]:{port}"),
+        false => format!("{user}@{address}:{port}"),
+    }
 }
 
 fn variables(variables: &inventory::Variables) -> Map<String, Value> {

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use pipelines::diagnostic::Code;
-use pipelines::inventory::host_key;
+use pipelines::inventory::{Inventory, host_key};
 use pipelines::source::Span;
 use sha1::Sha1;
 
@@ -15,6 +15,8 @@ use super::lines::lines;
 #[derive(Debug, Default)]
 pub(super) struct KnownHosts {
     lines: Vec<Line>,
+    /// Those whose keys sign host keys.
+    authorities: Vec<Line>,
     /// Keys that nobody may show any more.
     revoked: Vec<String>,
 }
@@ -59,14 +61,12 @@ impl KnownHosts {
                 continue;
             };
             match (marker, host_key::parse(key)) {
-                (None, Ok(key)) => match parse_hosts(hosts) {
-                    Some(hosts) => self.lines.push(Line { hosts, key }),
+                (None | Some("cert-authority"), Ok(key)) => match parse_hosts(hosts) {
+                    Some(hosts) if marker.is_none() => self.lines.push(Line { hosts, key }),
+                    Some(hosts) => self.authorities.push(Line { hosts, key }),
                     None => leave_out("its hashed name cannot be read"),
                 },
                 (Some("revoked"), Ok(key)) => self.revoked.push(key),
-                (Some("cert-authority"), _) => {
-                    leave_out("keys of authorities cannot be pinned");
-                }
                 (Some(_), Ok(_)) => leave_out("its marker is not known"),
                 (_, Err(error)) => leave_out(&error.to_string()),
             }
@@ -75,18 +75,47 @@ impl KnownHosts {
 
     /// The keys that are known for a name or an address, and a port.
     pub(super) fn keys(&self, host: &str, port: u16) -> Vec<String> {
+        self.keys_of(&self.lines, host, port)
+    }
+
+    /// The keys of authorities that are known for it.
+    pub(super) fn authorities(&self, host: &str, port: u16) -> Vec<String> {
+        self.keys_of(&self.authorities, host, port)
+    }
+
+    fn keys_of(&self, lines: &[Line], host: &str, port: u16) -> Vec<String> {
         let name = match port {
             22 => host.to_lowercase(),
             port => format!("[{}]:{port}", host.to_lowercase()),
         };
         let mut keys = Vec::new();
-        for Line { hosts, key } in &self.lines {
+        for Line { hosts, key } in lines {
             if hosts.match_name(&name) && !self.revoked.contains(key) && !keys.contains(key) {
                 keys.push(key.clone());
             }
         }
         keys
     }
+}
+
+/// A file that pins what the inventory does: each device by its address and its name.
+pub(super) fn of(inventory: &Inventory) -> String {
+    let mut text = String::new();
+    for (name, device) in &inventory.devices {
+        let at = |host: &str| match device.port {
+            22 => host.to_lowercase(),
+            port => format!("[{}]:{port}", host.to_lowercase()),
+        };
+        let hosts = match device.address == name.as_str() {
+            true => at(name.as_str()),
+            false => format!("{},{}", at(name.as_str()), at(&device.address)),
+        };
+        let keys = device.host_keys.iter().map(|key| format!("{hosts} {key}\n"));
+        let authorities = device.host_ca.iter();
+        let authorities = authorities.map(|key| format!("@cert-authority {hosts} {key}\n"));
+        text.extend(keys.chain(authorities));
+    }
+    text
 }
 
 fn parse_hosts(text: &str) -> Option<Hosts> {
@@ -170,10 +199,21 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_vouches_for_the_hosts_of_its_line() {
+        let (known, told) = known(&format!(
+            "@cert-authority *.lab,[*.lab]:2222 {KEY}\n@cert-authority * {OTHER}\n@revoked * {OTHER}\n"
+        ));
+        assert_eq!(told, 0);
+        assert_eq!(known.authorities("leaf01.lab", 22), [KEY]);
+        assert_eq!(known.authorities("leaf01.lab", 2222), [KEY]);
+        assert!(known.authorities("leaf01", 22).is_empty());
+        assert!(known.keys("leaf01.lab", 22).is_empty());
+    }
+
+    #[test]
     fn what_cannot_be_pinned_is_told() {
-        let text = format!(
-            "@cert-authority * {KEY}\nleaf01\nleaf01 ssh-dss AAAA\n|1|?|? {KEY}\n@x a {KEY}\n"
-        );
+        let text =
+            format!("@cert-authority * x\nleaf01\nleaf01 ssh-dss AAAA\n|1|?|? {KEY}\n@x a {KEY}\n");
         let (known, told) = known(&text);
         assert_eq!((known.lines.len(), told), (0, 5));
     }

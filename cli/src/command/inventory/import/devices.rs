@@ -20,6 +20,7 @@ struct Device {
     port: u16,
     user: String,
     host_keys: Vec<String>,
+    host_ca: Vec<String>,
     role: Option<RoleName>,
     labels: BTreeSet<String>,
     variables: BTreeMap<String, String>,
@@ -201,7 +202,7 @@ fn device(
     }
     let role = role(host, options, ansible, findings);
     let address = address?.unwrap_or_else(|| host.to_owned());
-    let host_keys = host_keys(host, &address, port?, known, ansible, findings);
+    let pinned = host_keys(host, &address, port?, known, ansible, findings);
     let is_role = |group: &str| options.role_group.iter().any(|role| role.group == group);
     let labels = ansible.groups_of(host).into_iter().filter(|group| !is_role(group));
     let variables = vars.iter().filter_map(|(name, var)| {
@@ -209,11 +210,13 @@ fn device(
         (shared.get(name).map(String::as_str) != Some(text))
             .then(|| (name.clone(), text.to_owned()))
     });
+    let (host_keys, host_ca) = pinned?;
     Some(Device {
         address,
         port: port?,
         user: user?,
-        host_keys: host_keys?,
+        host_keys,
+        host_ca,
         role: role?,
         labels: labels.map(names::name).collect(),
         variables: variables.collect(),
@@ -272,6 +275,7 @@ fn role(
     Some(role)
 }
 
+/// The keys that are known of a host, and those of authorities that vouch for it.
 fn host_keys(
     host: &str,
     address: &str,
@@ -279,12 +283,16 @@ fn host_keys(
     known: &KnownHosts,
     ansible: &Ansible,
     findings: &mut Findings,
-) -> Option<Vec<String>> {
-    let mut keys = known.keys(address, port);
-    if keys.is_empty() {
-        keys = known.keys(host, port);
+) -> Option<(Vec<String>, Vec<String>)> {
+    let known_of = |name| (known.keys(name, port), known.authorities(name, port));
+    let is_empty = |(keys, authorities): &(Vec<String>, Vec<String>)| {
+        keys.is_empty() && authorities.is_empty()
+    };
+    let mut pinned = known_of(address);
+    if is_empty(&pinned) {
+        pinned = known_of(host);
     }
-    if keys.is_empty() {
+    if is_empty(&pinned) {
         let message = format!(
             "no host key of {} is known, so nobody could tell that it is the right device",
             quoted(host)
@@ -297,7 +305,7 @@ fn host_keys(
         findings.error(Code::AnsibleNoHostKey, &ansible.hosts[host].place, message, help);
         return None;
     }
-    Some(keys)
+    Some(pinned)
 }
 
 fn document(
@@ -317,13 +325,9 @@ fn document(
         push(&mut out, format_args!("    user: {}\n", scalar(&device.user)));
         match device.host_keys.as_slice() {
             [key] => push(&mut out, format_args!("    host_key: {}\n", scalar(key))),
-            keys => {
-                out.push_str("    host_keys:\n");
-                for key in keys {
-                    push(&mut out, format_args!("      - {}\n", scalar(key)));
-                }
-            }
+            keys => list("host_keys", keys, &mut out),
         }
+        list("host_ca", &device.host_ca, &mut out);
         if let Some(role) = &device.role {
             push(&mut out, format_args!("    role: {}\n", scalar(role.as_str())));
         }
@@ -332,6 +336,16 @@ fn document(
         mapping("variables", &device.variables, 4, &mut out);
     }
     out
+}
+
+/// Of a device.
+fn list(key: &str, values: &[String], out: &mut String) {
+    if !values.is_empty() {
+        push(out, format_args!("    {key}:\n"));
+    }
+    for value in values {
+        push(out, format_args!("      - {}\n", scalar(value)));
+    }
 }
 
 fn mapping(key: &str, entries: &BTreeMap<String, String>, indent: usize, out: &mut String) {
