@@ -22,7 +22,7 @@ lint: ## Format, clippy, licences and sources, documentation
 	$(CARGO) deny --log-level error check bans licenses sources
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-bench: ## Benchmarks, one JSON line a figure (NAME=dispatch|throughput|idle|compile|pickup|queue|restart)
+bench: ## Benchmarks, one JSON line a figure (NAME=dispatch|throughput|idle|compile|pickup|queue|restart|ssh)
 	@$(CARGO) build --quiet --release --workspace --bin garrison
 	@$(CARGO) bench --quiet --workspace --bench garrison -- $(NAME)
 

@@ -9,6 +9,7 @@ mod idle;
 mod pickup;
 mod queue;
 mod restart;
+mod ssh;
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +25,7 @@ use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
 /// A benchmark's name, and what it does.
-const BENCHES: [(&str, fn()); 7] = [
+const BENCHES: [(&str, fn()); 8] = [
     ("dispatch", dispatch),
     ("throughput", throughput),
     ("idle", idle::run),
@@ -32,6 +33,7 @@ const BENCHES: [(&str, fn()); 7] = [
     ("pickup", pickup::run),
     ("queue", queue::run),
     ("restart", restart::run),
+    ("ssh", ssh::run),
 ];
 
 fn main() {
@@ -141,11 +143,28 @@ fn percentile(sorted: &[f64], part: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * part).round() as usize]
 }
 
-#[allow(clippy::print_stdout, reason = "figures go to standard output")]
 fn figure(bench: &str, metric: &str, unit: &str, ours: f64, sorted: &[f64]) {
+    say(bench, metric, unit, ours, sorted, None);
+}
+
+/// The middle of `sorted`, of which less is better, beside what another program takes.
+fn compared(bench: &str, metric: &str, unit: &str, sorted: &[f64], name: &str, peer: f64) {
+    say(bench, metric, unit, percentile(sorted, 0.5), sorted, Some((name, peer)));
+}
+
+#[allow(clippy::print_stdout, reason = "figures go to standard output")]
+fn say(
+    bench: &str,
+    metric: &str,
+    unit: &str,
+    ours: f64,
+    sorted: &[f64],
+    peer: Option<(&str, f64)>,
+) {
     let figure = json!({
         "bench": bench, "metric": metric, "unit": unit, "ours": ours,
-        "peer": null, "peer_name": null, "ratio": null, "n": sorted.len(),
+        "peer": peer.map(|(_, peer)| peer), "peer_name": peer.map(|(name, _)| name),
+        "ratio": peer.map(|(_, peer)| peer / ours), "n": sorted.len(),
         "min": sorted[0], "median": percentile(sorted, 0.5), "max": sorted[sorted.len() - 1],
     });
     println!("{figure}");

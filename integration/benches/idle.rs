@@ -70,6 +70,12 @@ fn cpu_ticks(pid: u32) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
+/// CPU time of a process and of all its children that have ended, in hundredths of a second.
+pub(super) fn cpu_ticks_of_all(pid: u32) -> u64 {
+    let fields = stat(pid).unwrap();
+    fields[11..15].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
 /// The fields of `/proc/PID/stat` from the state on.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -2,9 +2,10 @@
 
 use insta::assert_snapshot;
 use pipelines::outcome::{Exit, Outcome};
-use pipelines::plan::Plan;
+use pipelines::plan::{Member, Plan, Rollout, Unit};
 
-use super::world::{World, paired};
+use super::world::{World, gated, paired, person};
+use crate::actor::Role;
 use crate::lock::Holder;
 
 const FAILED: Outcome = Outcome::Failed { exit: Exit::Code(1) };
@@ -128,4 +129,38 @@ fn a_device_that_failed_keeps_its_partner_from_being_touched_until_it_is_well_or
     world.retry(3);
     world.end_job("3.3", Outcome::Succeeded);
     assert_eq!(world.job("3.1"), "active");
+}
+
+#[test]
+fn a_gate_opens_when_the_wave_of_its_partition_has_come() {
+    let mut plan = gated(&["fra", "muc"]);
+    let unit = |(wave, name): (u32, &str)| Unit { name: name.to_owned(), wave };
+    plan.rollouts = vec![Rollout {
+        job: None,
+        units: [(0, "fra"), (1, "muc")].map(unit).into(),
+        max_parallel: None,
+        stop_after: Some(1),
+        pause_s: 0,
+    }];
+    for job in &mut plan.jobs {
+        let unit = u32::from(job.partition.as_str() == "muc");
+        job.rollouts = vec![Member { rollout: 0, unit }];
+    }
+    // In muc nothing is done before somebody lets it.
+    plan.jobs.remove(3);
+    plan.jobs[3].needs.clear();
+    plan.jobs[4].needs = vec![3];
+    let mut world = world(plan);
+    world.join("muc/mgmt01", 8);
+    let [mona, otto] = ["mona", "otto"].map(|name| person(name, Role::Admin, &[]));
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(kinds(&world, 1), "succeeded open waiting waiting waiting");
+    world.approve(&mona, "1.1");
+    world.approve(&otto, "1.1");
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(kinds(&world, 1), "succeeded approved succeeded open waiting");
+    world.approve(&mona, "1.3");
+    world.approve(&otto, "1.3");
+    world.work("muc/mgmt01", Outcome::Succeeded);
+    assert_eq!(world.status(1), "succeeded");
 }
