@@ -110,9 +110,9 @@ impl Shared {
                 let commit = mirror.commit(&trigger.reference).await.map_err(say)?;
                 (commit, trigger::Trigger::Schedule { schedule: schedule.clone() })
             }
-            Cause::Manual { inputs, .. } => {
+            Cause::Manual { inputs, limit, .. } => {
                 let commit = mirror.commit(&trigger.reference).await.map_err(say)?;
-                (commit, trigger::Trigger::Manual { inputs: inputs.clone() })
+                (commit, trigger::Trigger::Manual { inputs: inputs.clone(), limit: limit.clone() })
             }
         };
         let files = mirror.files(&commit, FOLDER).await.map_err(say)?;

@@ -85,7 +85,11 @@ impl World {
             key: number.to_string(),
             repository: "infra".parse().unwrap(),
             reference: "refs/heads/main".to_owned(),
-            cause: Cause::Manual { pipeline: plan.pipeline.clone(), inputs: Inputs::new() },
+            cause: Cause::Manual {
+                pipeline: plan.pipeline.clone(),
+                inputs: Inputs::new(),
+                limit: Vec::new(),
+            },
         });
         let resolution = Resolution {
             commit: "c0ffee".to_owned(),

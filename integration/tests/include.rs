@@ -147,9 +147,9 @@ fn a_checkout_serves_for_a_look_ahead() {
     // What two files include is told once.
     let twice = world.site.repository().join(".garrison/twice.yaml");
     fs::copy(&*file, &twice).unwrap();
-    write(&world.site.repository(), ".garrison/include/base.yaml", "templates: 5\n");
+    write(&world.site.repository(), ".garrison/include/base.yaml", "colour: red\n");
     let told = world.garrison(&["lint", &file, &twice.to_string_lossy(), "--include", &shared]);
-    assert_eq!(told.out.matches("base.yaml:1:12").count(), 1, "{told:?}");
+    assert_eq!(told.out.matches("unknown key `colour`").count(), 1, "{told:?}");
     let wrong = world.garrison(&["lint", &file, "--include", "shared"]);
     assert!(wrong.code == 2 && wrong.err.contains("write NAME=FOLDER"), "{wrong:?}");
 }

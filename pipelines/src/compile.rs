@@ -55,6 +55,7 @@ pub fn explain(sources: &Sources, trigger: &Trigger) -> Result<Explained, Diagno
         let mut report = Report::among(&read.files, &mut found);
         let inputs = input::resolve(&read.pipeline.inputs, &trigger.inputs(), on, &mut report);
         let Read { pipeline, inventories, calls, .. } = &read;
+        trigger::limit::check(trigger.limit(), pipeline, inventories, on, &mut report);
         let templates = Templates::new(tree(sources));
         let known = Known { trigger, inventories, calls, templates: &templates, only: None };
         let explained = expand(pipeline, &sources.path, &inputs, known, &mut report)?;

@@ -38,6 +38,7 @@ use crate::source::{Span, Spanned};
 use crate::template::Templates;
 use crate::title::Title;
 use crate::trigger::Trigger;
+use crate::trigger::limit::Limit;
 
 use fill::Fill;
 use rollout::Target;
@@ -306,6 +307,11 @@ impl<'p> Expansion<'p> {
         let Instance { written, partition, matrix, .. } = *instance;
         if let Some(reason) = self.unchosen.get(partition) {
             return Err(reason.clone());
+        }
+        if let Some((device, _)) = instance.device
+            && !Limit::allow_device(self.known.trigger.limit(), partition, device)
+        {
+            return Err(Reason::Limited);
         }
         let needs = needs.clone().map_err(|job| Reason::Need { job })?;
         let inventory = self.known.inventories.get(partition);

@@ -36,6 +36,8 @@ pub enum Reason {
         /// The pattern of the files that belong to it.
         files: String,
     },
+    /// The run is held to other partitions or devices.
+    Limited,
     /// No device of its partition is one that it is for.
     NoDevice,
     /// A job that it needs is left out.
@@ -53,6 +55,7 @@ impl fmt::Display for Reason {
             Reason::Unchanged { files } => {
                 write!(f, "the push changed nothing of {}", quoted(files))
             }
+            Reason::Limited => f.write_str("the run is held to others"),
             Reason::NoDevice => f.write_str("its partition has no such device"),
             Reason::Need { job } => {
                 write!(f, "{}, which it needs, is left out", quoted(job.as_str()))

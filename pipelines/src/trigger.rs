@@ -1,5 +1,7 @@
 //! What starts a run, and whether a pipeline wants to be started by it.
 
+pub mod limit;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ use crate::parse;
 use crate::schedule::Schedule;
 use crate::source::{File, Span};
 use crate::yaml;
+use limit::Limit;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +51,9 @@ pub enum Trigger {
         /// What was chosen.
         #[serde(default, skip_serializing_if = "Inputs::is_empty")]
         inputs: Inputs,
+        /// Where alone it goes; everywhere if there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        limit: Vec<Limit>,
     },
 }
 
@@ -95,6 +101,17 @@ impl Trigger {
         }
     }
 
+    /// Where alone its runs go; everywhere if there are none.
+    pub(crate) fn limit(&self) -> &[Limit] {
+        match self {
+            Trigger::Manual { limit, .. } => limit,
+            Trigger::Push { .. }
+            | Trigger::PullRequest { .. }
+            | Trigger::Tag { .. }
+            | Trigger::Schedule { .. } => &[],
+        }
+    }
+
     /// The branch that was pushed to, or is asked to take commits; empty if there is none.
     pub(crate) fn branch(&self) -> &str {
         match self {
@@ -126,7 +143,7 @@ impl Trigger {
 
     /// Somebody asked for a run and chose nothing.
     pub fn by_hand() -> Trigger {
-        Trigger::Manual { inputs: Inputs::new() }
+        Trigger::Manual { inputs: Inputs::new(), limit: Vec::new() }
     }
 
     /// What was chosen.
@@ -136,7 +153,7 @@ impl Trigger {
                 Inputs::new()
             }
             Trigger::Schedule { schedule } => schedule.inputs.clone(),
-            Trigger::Manual { inputs } => inputs.clone(),
+            Trigger::Manual { inputs, .. } => inputs.clone(),
         }
     }
 }

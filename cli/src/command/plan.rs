@@ -14,6 +14,7 @@ use pipelines::name::LockName;
 use pipelines::plan::{Job, Plan, Task, When};
 use pipelines::source::File;
 use pipelines::trigger::Trigger;
+use pipelines::trigger::limit::Limit;
 use serde::Serialize;
 
 use super::files::{self, Folders};
@@ -43,6 +44,9 @@ pub struct Options {
     #[arg(long = "input", short, value_name = "NAME=VALUE", value_parser = trigger::input)]
     #[arg(conflicts_with_all = ["commits", "tag"])]
     inputs: Vec<(String, String)>,
+    /// Where alone it goes; may be given several times.
+    #[arg(long, value_name = "PARTITION[/DEVICE]", conflicts_with_all = ["commits", "tag"])]
+    limit: Vec<Limit>,
     #[command(flatten)]
     folders: Folders,
     /// Another form than the one that `--output` names.
@@ -102,7 +106,7 @@ fn happened(options: &Options) -> Result<Trigger, Failure> {
     if let Some(tag) = &options.tag {
         return Ok(Trigger::Tag { tag: tag.clone() });
     }
-    Ok(Trigger::Manual { inputs: trigger::inputs(&options.inputs)? })
+    Ok(Trigger::Manual { inputs: trigger::inputs(&options.inputs)?, limit: options.limit.clone() })
 }
 
 /// A partition whose inventory is not given is taken for one without devices.

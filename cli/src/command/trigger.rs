@@ -5,6 +5,7 @@ use coordinator::api::types::{NewTrigger, RunDetail, Trigger, Triggered};
 use pipelines::id::RunId;
 use pipelines::input::Inputs;
 use pipelines::name::{PipelineName, RepositoryName};
+use pipelines::trigger::limit::Limit;
 use uuid::Uuid;
 
 use super::show;
@@ -26,6 +27,9 @@ pub struct Options {
     /// One of the pipeline's inputs; may be given several times.
     #[arg(long = "input", short, value_name = "NAME=VALUE", value_parser = input)]
     inputs: Vec<(String, String)>,
+    /// Where alone it goes; may be given several times.
+    #[arg(long, value_name = "PARTITION[/DEVICE]")]
+    limit: Vec<Limit>,
     /// Waits for the run's end, shows its progress, and exits with its outcome.
     #[arg(long, short)]
     follow: bool,
@@ -41,6 +45,7 @@ pub fn run(client: &Client, options: &Options, format: Format) -> Result<Exit, F
         pipeline: options.pipeline.clone(),
         reference: options.reference.clone(),
         inputs: inputs(&options.inputs)?,
+        limit: options.limit.clone(),
         // A key of our own makes each request safe to send again.
         key: Some(options.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string())),
     };

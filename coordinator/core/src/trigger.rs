@@ -4,6 +4,7 @@ use pipelines::id::RunId;
 use pipelines::input::Inputs;
 use pipelines::name::{PipelineName, RepositoryName};
 use pipelines::schedule::Schedule;
+use pipelines::trigger::limit::Limit;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
@@ -66,6 +67,9 @@ pub enum Cause {
         /// What was chosen.
         #[serde(default, skip_serializing_if = "Inputs::is_empty")]
         inputs: Inputs,
+        /// Where alone it goes; everywhere if there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        limit: Vec<Limit>,
     },
     /// A schedule was due; its pipeline runs, at the head of the reference if that still has it.
     Schedule {

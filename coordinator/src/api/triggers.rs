@@ -35,7 +35,7 @@ pub(super) async fn create(
         key: body.key.unwrap_or_else(|| Uuid::new_v4().to_string()),
         repository: body.repository,
         reference,
-        cause: Cause::Manual { pipeline: body.pipeline, inputs: body.inputs },
+        cause: Cause::Manual { pipeline: body.pipeline, inputs: body.inputs, limit: body.limit },
     };
     match api.driver.ask(actor, ask).await? {
         Answer::Triggered { trigger, new } => {

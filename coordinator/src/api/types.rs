@@ -20,6 +20,7 @@ use pipelines::plan::Environment;
 use pipelines::role::Role;
 use pipelines::secret::{SecretName, Value};
 use pipelines::title::Title;
+use pipelines::trigger::limit::Limit;
 use serde::{Deserialize, Serialize};
 
 pub use coordinator_core::secret::{Scope, SecretKey};
@@ -45,6 +46,9 @@ pub struct NewTrigger {
     /// What is chosen, each value as text.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// Where alone the run goes, such as `fra-equ01` or `fra-equ01/leaf01`; everywhere if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limit: Vec<Limit>,
     /// Makes the request safe to repeat: the same key acts once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,

@@ -169,6 +169,7 @@ codes! {
     InvalidDevices = "P143", "`devices` of a job cannot be used as they are.";
     InvalidRollout = "P144", "A `rollout` cannot be used where or as it is.";
     OutputsOfDevices = "P145", "A job that runs for each of several devices has outputs.";
+    UnknownLimit = "P146", "A run is to be held to what is not there.";
 }
 
 impl fmt::Display for Code {

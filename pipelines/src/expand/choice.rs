@@ -13,6 +13,7 @@ use crate::parse;
 use crate::scope::{self, Scope};
 use crate::source::Spanned;
 use crate::trigger::Trigger;
+use crate::trigger::limit::Limit;
 
 /// The partitions, or `only` this one of them, in which nothing runs, and why.
 pub(super) fn unchosen<'p>(
@@ -23,13 +24,18 @@ pub(super) fn unchosen<'p>(
     inventories: &Inventories,
     report: &mut Report<'_>,
 ) -> BTreeMap<&'p PartitionName, Reason> {
-    let Some(choice) = &pipeline.choice else { return BTreeMap::new() };
+    let mut unchosen = BTreeMap::new();
+    for Spanned { value: partition, .. } in &pipeline.partitions {
+        if !Limit::allow(trigger.limit(), partition) {
+            unchosen.insert(partition, Reason::Limited);
+        }
+    }
+    let Some(choice) = &pipeline.choice else { return unchosen };
     let names = scope::names(pipeline);
     let select = choice
         .select
         .as_ref()
         .and_then(|text| Some((Condition::parse(&text.value, &names).ok()?, text.span)));
-    let mut unchosen = BTreeMap::new();
     for Spanned { value: partition, .. } in &pipeline.partitions {
         if only.is_some_and(|only| only != partition) {
             continue;

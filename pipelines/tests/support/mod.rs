@@ -117,7 +117,7 @@ pub(crate) fn trigger(bytes: &[u8]) -> Trigger {
     let inputs = first.strip_prefix("# trigger: ").unwrap_or_default().split_whitespace();
     let inputs = inputs.map(|input| input.split_once('=').unwrap());
     let inputs = inputs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Trigger::Manual { inputs: inputs.collect() }
+    Trigger::Manual { inputs: inputs.collect(), limit: Vec::new() }
 }
 
 /// A page of the handbook.

@@ -562,7 +562,7 @@ impl World {
     pub(super) fn trigger_by(&mut self, by: &Actor, key: &str, plan: Plan) {
         self.line(&format!("{by} triggers, {key}"));
         let (pipeline, inputs) = (plan.pipeline.clone(), Inputs::new());
-        let cause = Cause::Manual { pipeline, inputs };
+        let cause = Cause::Manual { pipeline, inputs, limit: Vec::new() };
         let (repository, reference) = ("infra".parse().unwrap(), "refs/heads/main".into());
         self.ask(by.clone(), Ask::Trigger { key: key.into(), repository, reference, cause });
         self.resolve(plan);
