@@ -135,3 +135,42 @@ fn it_stops_at_a_failure_which_keeps_the_partner_untouched_and_goes_on_when_it_i
     let broken = fs::read_to_string(dir.path().join("broken")).unwrap_or_default();
     assert_eq!(broken, "", "{}", world.logs());
 }
+
+#[test]
+fn partitions_come_in_waves_behind_their_canary_and_somebody_promotes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (order, fails) = (dir.path().join("order"), dir.path().join("fails"));
+    let pipeline = format!(
+        "on: {{ manual: {{}} }}\npartitions:\n  names: [fra, lab, muc]\n  \
+         rollout: {{ canary: [lab], waves: [1], stop_after: 1 }}\njobs:\n  \
+         promote: {{ gate: {{ triggerer: allowed }}, partitions: [fra, muc] }}\n  deploy:\n    process: {{}}\n    \
+         needs: [{{ job: promote, optional: true }}]\n    run:\n      \
+         - echo \"$GARRISON_PARTITION\" >> {}\n      - test ! -e {}\n",
+        order.display(),
+        fails.display()
+    );
+    let world = World::start(&["fra", "lab", "muc"], &pipeline);
+    let order = || fs::read_to_string(&order).unwrap_or_default();
+    fs::write(&fails, "").unwrap();
+    let detail = world.finished(world.trigger());
+    assert_eq!((detail["status"].as_str(), order().as_str()), (Some("failed"), "lab\n"));
+
+    fs::remove_file(&fails).unwrap();
+    assert_eq!(world.garrison(&["retry", "1"]).code, 0);
+    for partition in ["fra", "muc"] {
+        let is_open = |detail: &Value| {
+            let jobs = detail["jobs"].as_array().unwrap().iter();
+            let open = jobs.filter(|job| job["status"] == "open").map(|job| &job["partition"]);
+            open.eq([partition])
+        };
+        world.run_when(1, &format!("ask for {partition}"), is_open);
+        let said = world.garrison(&["approve", "1"]);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let detail = world.finished(1);
+    assert_eq!(detail["status"], "succeeded", "{detail:#}");
+    assert_eq!(order(), "lab\nlab\nfra\nmuc\n");
+
+    let held = world.garrison(&["trigger", "deploy", "-r", "infra", "--limit", "lab", "--follow"]);
+    assert_eq!((held.code, order().as_str()), (0, "lab\nlab\nfra\nmuc\nlab\n"), "{held:?}");
+}

@@ -262,6 +262,10 @@ impl<'i> Includer<'i> {
         };
         root.mark(index);
         report.fields(&root, root.span.start_of_file(), &keys::INCLUDED)?;
+        if let Value::Map(entries) = &mut root.value {
+            // What was refused is told here alone.
+            entries.retain(|entry| keys::INCLUDED.keys.contains(&entry.key.text.as_str()));
+        }
         Some(root)
     }
 }
