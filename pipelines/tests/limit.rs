@@ -1,5 +1,7 @@
 //! Runs that are held to some partitions and devices.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod support;
 
 use pipelines::compile::explain;

@@ -87,7 +87,7 @@ impl<'t> Fill<'t> {
         insert_variables(&mut scope, &variables);
         scope::extend_message(&mut scope, summary);
         let context = Context::new(&scope);
-        let filled = render(&self.templates, text, Kind::Plain, &context, report);
+        let filled = render(self.templates, text, Kind::Plain, &context, report);
         let filled = filled.trim_end().to_owned();
         parse::check_message(report, &filled, text.span);
         filled
