@@ -71,6 +71,8 @@ enum Command {
     Reject(command::gates::RejectOptions),
     /// Says that what a gate asks for was done by hand.
     Acknowledge(command::gates::AcknowledgeOptions),
+    /// What is deployed where: list, history, differences, and deploying the previous one.
+    Environments(command::environments::Options),
     /// Prints a link that shows runs and logs in a browser.
     Open(command::open::Options),
     /// Agents: list, admit, drain, cut off.
@@ -135,6 +137,9 @@ pub fn main() -> ExitCode {
             Command::Reject(options) => command::gates::reject(&client, &options, cli.output),
             Command::Acknowledge(options) => {
                 command::gates::acknowledge(&client, &options, cli.output)
+            }
+            Command::Environments(options) => {
+                command::environments::run(&client, &options, cli.output)
             }
             Command::Open(options) => command::open::run(&client, &options, cli.output),
             Command::Agents(action) => command::agents::run(&client, &action, cli.output),

@@ -5,6 +5,7 @@
 
 mod agents;
 pub(crate) mod artifacts;
+pub(crate) mod environments;
 pub(crate) mod gates;
 mod groups;
 mod health;
@@ -103,6 +104,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/gates/{job}/approve", post(gates::approve))
         .route("/api/v1/gates/{job}/reject", post(gates::reject))
         .route("/api/v1/gates/{job}/acknowledge", post(gates::acknowledge))
+        .route("/api/v1/environments", get(environments::list))
+        .route("/api/v1/environments/{partition}/{*name}", get(environments::show))
+        .route("/api/v1/diffs/{partition}/{*name}", get(environments::diff))
         .route("/api/v1/attempts/{id}/log", get(logs::show))
         .route("/api/v1/attempts/{id}/artifacts", get(artifacts::list))
         .route("/api/v1/attempts/{id}/artifacts/{*path}", get(artifacts::show))

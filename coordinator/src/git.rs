@@ -3,6 +3,8 @@
 //! Invariant: only URLs from the configuration are fetched, and nothing from a repository is ever
 //! executed: no work tree, no hooks, no submodules.
 
+mod between;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,9 @@ use std::time::Duration;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::process::Command;
+
+pub use self::between::{Between, Commit};
+use crate::config::Repository;
 
 /// A fetch that takes longer has failed.
 const FETCH: Duration = Duration::from_secs(300);
@@ -108,6 +113,12 @@ impl Mirror {
     pub fn new(path: PathBuf, url: String) -> Mirror {
         let answers = Arc::new(Cache::with_weighter(1024, REMEMBERED, Bytes));
         Mirror { path, url, references: Arc::default(), answers }
+    }
+
+    /// The mirror of a configured repository, below the coordinator's data directory.
+    pub fn of(data: &Path, repository: &Repository) -> Mirror {
+        let path = data.join("mirrors").join(format!("{}.git", repository.name));
+        Mirror::new(path, repository.url.clone())
     }
 
     /// Brings all branches and tags up to date.
@@ -327,7 +338,7 @@ async fn run(directory: &Path, arguments: &[&str], limit: Duration) -> Result<Ve
 mod tests {
     use super::*;
 
-    async fn git(directory: &Path, arguments: &[&str]) {
+    pub(super) async fn git(directory: &Path, arguments: &[&str]) {
         let identity =
             ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"];
         let status = Command::new("git")
@@ -339,7 +350,7 @@ mod tests {
         assert!(status.await.unwrap().success());
     }
 
-    async fn repository() -> (tempfile::TempDir, Mirror) {
+    pub(super) async fn repository() -> (tempfile::TempDir, Mirror) {
         let dir = tempfile::tempdir().unwrap();
         let work = dir.path().join("work");
         std::fs::create_dir_all(work.join(".garrison")).unwrap();

@@ -12,6 +12,7 @@ mod problem;
 mod runs;
 mod run;
 mod gates;
+mod environments;
 mod log;
 mod artifacts;
 mod pager;
@@ -58,6 +59,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/gates/{job}/approve", post(gates::approve))
         .route("/gates/{job}/reject", post(gates::reject))
         .route("/gates/{job}/acknowledge", post(gates::acknowledge))
+        .route("/environments", get(environments::list))
+        .route("/environments/{partition}/{*name}", get(environments::show))
         .route("/attempts/{id}/log", get(log::show))
         .route("/attempts/{id}/live", get(log::live))
         .route("/attempts/{id}/raw", get(log::raw))

@@ -54,9 +54,8 @@ struct Shared {
 impl Resolver {
     /// A resolver with mirrors under the data directory.
     pub fn new(config: Arc<Config>, contents: Contents, driver: Handle) -> Resolver {
-        let folder = config.data.join("mirrors");
         let repositories = config.repositories.iter().map(|it| {
-            let mirror = Mirror::new(folder.join(format!("{}.git", it.name)), it.url.clone());
+            let mirror = Mirror::of(&config.data, it);
             let max_age = Duration::from_secs(it.max_age_s.into());
             (it.name.clone(), Repository::new(mirror, max_age))
         });

@@ -385,6 +385,48 @@ fn a_session_sees_and_may_do_what_its_token_may_and_ends_with_it() {
     assert_eq!(Visitor::by(&world, &unused).get("/").status(), 401);
 }
 
+/// A job that deploys to an environment of its partition; only the first time.
+fn deploying(dir: &Path) -> String {
+    let dir = dir.display();
+    format!(
+        "  ship:\n    process: {{}}\n    environment: {{ name: site/prod, url: \"https://site.example.org/\" }}\n    \
+         run: mkdir {dir}/$GARRISON_PARTITION\n"
+    )
+}
+
+#[test]
+fn environments_are_shown_with_what_is_deployed_and_what_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(&["fra", "muc"], &deploy("fra, muc", &deploying(dir.path())));
+    let visitor = Visitor::inside(&world);
+    assert!(visitor.text("/environments").contains("Nothing was deployed"));
+    assert_eq!(visitor.get("/environments/fra/site/prod").status(), 404);
+    for status in ["succeeded", "failed"] {
+        let run = world.trigger();
+        assert_eq!(world.finished(run)["status"], status);
+    }
+    let list = visitor.text("/environments");
+    for shown in ["href=\"/environments/fra/site/prod\"", "muc/site/prod", "href=\"/runs/1\""] {
+        assert!(list.contains(shown), "{list}");
+    }
+    assert!(!list.contains("/runs/2"), "{list}");
+    let muc = Visitor::by(&world, &link_of(&world, "muc-only", "view", "muc"));
+    let list = muc.text("/environments");
+    assert!(list.contains("muc/site/prod") && !list.contains("fra/site/prod"), "{list}");
+    assert_eq!(muc.get("/environments/fra/site/prod").status(), 404);
+    assert!(!muc.text("/environments/muc/site/prod?before=1.1.1").contains("/attempts/"));
+
+    let (mut browser, _) = sign_in(&world);
+    browser.click("a[href='/environments']");
+    browser.wait("document.title.startsWith('Environments')");
+    browser.click("a[href='/environments/fra/site/prod']");
+    browser.wait("document.querySelector('h1').innerText === 'fra/site/prod'");
+    let states = "[...document.querySelectorAll('.status')].map(it => it.innerText).join()";
+    assert_eq!(browser.evaluate(states), "✗ failed,✓ succeeded");
+    browser.wait_for_text("run 1");
+    assert_eq!(browser.complaints(), &[] as &[String]);
+}
+
 /// Signs a browser in, as a person would.
 fn sign_in(world: &World) -> (Browser, String) {
     let mut browser = Browser::start();

@@ -49,7 +49,17 @@ pub fn run(client: &Client, options: &Options, format: Format) -> Result<Exit, F
         // A key of our own makes each request safe to send again.
         key: Some(options.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string())),
     };
-    let Triggered { trigger, .. } = client.post("/api/v1/triggers", &request)?;
+    start(client, &request, options.follow, format)
+}
+
+/// Triggers, waits until the run exists, and follows it if asked to.
+pub(super) fn start(
+    client: &Client,
+    request: &NewTrigger,
+    follow: bool,
+    format: Format,
+) -> Result<Exit, Failure> {
+    let Triggered { trigger, .. } = client.post("/api/v1/triggers", request)?;
     let trigger = resolved(client, trigger)?;
     if let Some(reason) = trigger.reason {
         return Err(Failure { exit: Exit::Failed, message: reason });
@@ -57,7 +67,7 @@ pub fn run(client: &Client, options: &Options, format: Format) -> Result<Exit, F
     let Some(run) = trigger.runs.first().copied() else {
         return Err(Failure::internal("the trigger gave no run"));
     };
-    if options.follow { follow(client, run, format) } else { show_once(client, run, format) }
+    if follow { self::follow(client, run, format) } else { show_once(client, run, format) }
 }
 
 /// Reads `NAME=VALUE`.

@@ -2,6 +2,8 @@
 //!
 //! Times are µs since 1970, UTC. The command line reads these same types.
 
+mod environments;
+
 use std::collections::BTreeMap;
 
 use coordinator_core::lock::Holder;
@@ -24,6 +26,8 @@ use pipelines::trigger::limit::Limit;
 use serde::{Deserialize, Serialize};
 
 pub use coordinator_core::secret::{Scope, SecretKey};
+
+pub use self::environments::{Commit, Deployment, EnvironmentDiff, EnvironmentHistory};
 
 /// Why a request was not carried out; with every status that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use coordinator_core::actor::Actor;
 use coordinator_core::agent::{About, SessionId};
+use coordinator_core::attempt::{self, Attempt};
 use coordinator_core::core::Core;
 use coordinator_core::event::{Ask, RequestId};
 use coordinator_core::job::Job;
@@ -11,10 +12,12 @@ use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::{self, TriggerId};
 use coordinator_core::{job, run};
 use pipelines::id::RunId;
+use pipelines::outcome::Outcome;
 use pipelines::output::Outputs;
+use pipelines::plan::Environment;
 
 use super::fixtures::{self, DAY, one_of_each, partition, whole_run};
-use super::view::Filter;
+use super::view::{Filter, Place};
 use super::*;
 
 /// Small segments, so that a few batches fill some.
@@ -108,6 +111,82 @@ fn a_deleted_view_is_rebuilt_equal() {
     assert_eq!(Store::rebuild(directory.path(), options()).unwrap(), Seq(101));
     let (store, rebuilt) = open(directory.path());
     assert_eq!((contents(&store.view()), rebuilt), (expected, snapshot));
+}
+
+/// What each attempt to deploy to `prod` in `fra` left: a run that deploys, its attempts with when they ended
+/// and whether they succeeded.
+fn deploying(run: u64, attempts: &[(u32, u64, bool)]) -> Vec<Change> {
+    let mut changes = fixtures::whole_run(run, "fra", false);
+    let Some(Change::Attempt(attempt)) = changes.pop() else { panic!("it ends with an attempt") };
+    let mut plan = Arc::unwrap_or_clone(fixtures::plan(&["fra"], "true"));
+    plan.jobs[0].environment = Some(Environment { name: "prod".to_owned(), url: None });
+    changes[0] = Change::Plan(RunId(run), Arc::new(plan));
+    for (number, at, succeeded) in attempts {
+        let id = RunId(run).job(0).attempt(*number);
+        let outcome = if *succeeded { Outcome::Succeeded } else { Outcome::TimedOut };
+        let state = attempt::State::Abandoned { at: Wall(*at), outcome };
+        changes.push(Change::Attempt(Attempt { id, state, ..attempt.clone() }));
+    }
+    changes
+}
+
+/// Run and attempt of each deployment, the latest first, and of what is deployed.
+fn deployments(view: &View) -> (Vec<(u64, u32, bool)>, Option<u64>) {
+    let place = Place { partition: partition("fra"), environment: "prod".to_owned() };
+    let all = view.deployments(&place, None).map(Result::unwrap);
+    let all = all.map(|it| (it.attempt.job.run.0, it.attempt.number, it.succeeded)).collect();
+    let deployed = view.deployed_in(&place).unwrap();
+    let listed = view.deployed().unwrap();
+    assert_eq!(listed, deployed.map(|it| (place, it)).into_iter().collect::<Vec<_>>());
+    (all, deployed.map(|it| it.attempt.job.run.0))
+}
+
+#[test]
+fn deployments_are_the_same_from_batches_from_a_checkpoint_and_from_the_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path());
+    store.commit(Wall(1), &[], &whole_run(1, "fra", false)).unwrap();
+    assert_eq!(deployments(&store.view()), (vec![], None));
+    store.commit(Wall(2), &[], &deploying(2, &[(1, 20, false)])).unwrap();
+    assert_eq!(deployments(&store.view()), (vec![(2, 1, false)], None));
+    // The older run ends behind the newer one.
+    store.commit(Wall(3), &[], &deploying(4, &[(1, 30, true)])).unwrap();
+    store.commit(Wall(4), &[], &deploying(3, &[(1, 40, false), (2, 50, true)])).unwrap();
+    store.commit(Wall(5), &[], &deploying(5, &[(1, 60, false)])).unwrap();
+    let expected =
+        (vec![(5, 1, false), (3, 2, true), (3, 1, false), (4, 1, true), (2, 1, false)], Some(3));
+    assert_eq!(deployments(&store.view()), expected);
+    drop(store);
+
+    Store::rebuild(directory.path(), options()).unwrap();
+    let (mut store, _) = open(directory.path());
+    assert_eq!(deployments(&store.view()), expected);
+    commit_runs(&mut store, 10..=100);
+    settle(&mut store);
+    drop(store);
+    assert!(!checkpoints(directory.path()).is_empty());
+
+    fs::remove_file(directory.path().join("journal/0000000000000001.log")).unwrap();
+    Store::rebuild(directory.path(), options()).unwrap();
+    let (store, _) = open(directory.path());
+    assert_eq!(deployments(&store.view()), expected);
+}
+
+#[test]
+fn a_thousand_deployments_are_kept_and_what_is_deployed_always() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path());
+    store.commit(Wall(1), &[], &deploying(1, &[(1, 10, true)])).unwrap();
+    let failed: Vec<_> =
+        (1..=1001).map(|number| (number, 100 + u64::from(number), false)).collect();
+    store.commit(Wall(2), &[], &deploying(2, &failed)).unwrap();
+    let (kept, deployed) = deployments(&store.view());
+    assert_eq!((kept.len(), kept[0], kept[999]), (1000, (2, 1001, false), (2, 2, false)));
+    assert_eq!(deployed, Some(1));
+    let before = Some((Wall(103), RunId(2).job(0).attempt(3)));
+    let place = Place { partition: partition("fra"), environment: "prod".to_owned() };
+    let earlier = store.view().deployments(&place, before).map(|it| it.unwrap().attempt.number);
+    assert_eq!(earlier.collect::<Vec<_>>(), [2]);
 }
 
 #[test]

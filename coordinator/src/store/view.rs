@@ -11,6 +11,7 @@
 //! `flush_async` is never called (it deadlocks). Values beyond 128 KiB would become files of their
 //! own, so plans are stored in pieces.
 
+mod deployments;
 mod keys;
 mod query;
 
@@ -23,12 +24,13 @@ use coordinator_core::change::Change;
 use coordinator_core::{run, trigger};
 use pipelines::id::RunId;
 
+pub use self::deployments::{Deployment, Place};
 use self::keys::Table;
 pub use self::query::{Filter, Page};
 use super::journal::Seq;
 
 /// The form of keys and values; a view of another form is built anew.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 /// The value of an entry that says all with its key.
 const NOTHING: &[u8] = &[];
@@ -190,6 +192,7 @@ impl View {
                 for job in &plan.jobs {
                     self.db.insert(keys::run_partition(&job.partition, *run), NOTHING)?;
                 }
+                self.note_targets(*run, plan)?;
             }
             Change::Run(run) => {
                 match run.state {
@@ -206,6 +209,7 @@ impl View {
                 self.db.insert(keys::job(job.id), value)?;
             }
             Change::Attempt(attempt) => {
+                self.note_deployment(attempt)?;
                 self.db.insert(keys::attempt(attempt.id), value)?;
             }
             Change::Agent(agent) => {

@@ -38,6 +38,12 @@ pub(super) enum Table {
     Audit = 15,
     Secret = 16,
     Schedule = 17,
+    /// A job that deploys → the place that it deploys to.
+    Deploys = 18,
+    /// A place, when an attempt to deploy there ended, and the attempt → whether it succeeded.
+    Deployment = 19,
+    /// A place → the latest deployment there that succeeded.
+    Deployed = 20,
 }
 
 impl Table {
@@ -191,6 +197,54 @@ pub(super) fn schedule(schedule: &ScheduleKey) -> Vec<u8> {
     let ScheduleKey { repository, file, schedule } = schedule;
     let text = serde_json::to_vec(schedule).expect("a schedule has only string keys");
     key(Table::Schedule, &[repository.as_str().as_bytes(), &[0], file.as_bytes(), &[0], &text])
+}
+
+/// An environment of a partition, as it stands in other keys. No name holds a zero byte.
+pub(super) fn place(partition: &PartitionName, environment: &str) -> Vec<u8> {
+    [partition.as_str().as_bytes(), &[0], environment.as_bytes(), &[0]].concat()
+}
+
+pub(super) fn deploys(job: JobId) -> Vec<u8> {
+    key(Table::Deploys, &[&job.run.0.to_be_bytes(), &job.index.to_be_bytes()])
+}
+
+/// The part of [`deployment`] that all deployments to a place share.
+pub(super) fn deployments(place: &[u8]) -> Vec<u8> {
+    key(Table::Deployment, &[place])
+}
+
+/// `ended` is of [`ended`].
+pub(super) fn deployment(place: &[u8], ended: &[u8]) -> Vec<u8> {
+    key(Table::Deployment, &[place, ended])
+}
+
+pub(super) fn deployed(place: &[u8]) -> Vec<u8> {
+    key(Table::Deployed, &[place])
+}
+
+/// When an attempt ended, and which.
+pub(super) fn ended(at: Wall, attempt: AttemptId) -> Vec<u8> {
+    let AttemptId { job, number } = attempt;
+    let (index, number) = (job.index.to_be_bytes(), number.to_be_bytes());
+    [&at.0.to_be_bytes()[..], &job.run.0.to_be_bytes(), &index, &number].concat()
+}
+
+/// What [`ended`] put at the end of these bytes.
+pub(super) fn read_ended(bytes: &[u8]) -> Option<(Wall, AttemptId)> {
+    let bytes = bytes.last_chunk::<24>()?;
+    let (at, bytes) = bytes.split_first_chunk::<8>()?;
+    let (run, bytes) = bytes.split_first_chunk::<8>()?;
+    let (index, number) = bytes.split_first_chunk::<4>()?;
+    let job = RunId(u64::from_be_bytes(*run)).job(u32::from_be_bytes(*index));
+    let number = u32::from_be_bytes(number.try_into().ok()?);
+    Some((Wall(u64::from_be_bytes(*at)), job.attempt(number)))
+}
+
+/// The partition and the environment in the key of a place's latest deployment.
+pub(super) fn read_deployed(key: &[u8]) -> Option<(PartitionName, String)> {
+    let place = std::str::from_utf8(key.get(1..)?.strip_suffix(&[0])?).ok()?;
+    let (partition, environment) = place.split_once('\0')?;
+    Some((partition.parse().ok()?, environment.to_owned()))
 }
 
 /// The number at the end of a key or as a value.
