@@ -20,6 +20,7 @@ pub mod secrets;
 pub mod show;
 pub mod tokens;
 pub mod trigger;
+pub mod windows;
 
 use std::fmt;
 use std::str::FromStr;

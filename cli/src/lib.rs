@@ -63,6 +63,8 @@ enum Command {
     Cancel(command::change::Options),
     /// Tries the jobs of a run again that did not succeed.
     Retry(command::change::Options),
+    /// Lets a run begin outside of its maintenance window.
+    OverrideWindow(command::windows::Options),
     /// Lists gates that wait for people.
     Gates(command::gates::Options),
     /// Approves what a gate of a run lets through.
@@ -132,6 +134,9 @@ pub fn main() -> ExitCode {
                 command::change::run(&client, "cancel", &options, cli.output)
             }
             Command::Retry(options) => command::change::run(&client, "retry", &options, cli.output),
+            Command::OverrideWindow(options) => {
+                command::windows::run(&client, &options, cli.output)
+            }
             Command::Gates(options) => command::gates::run(&client, &options, cli.output),
             Command::Approve(options) => command::gates::approve(&client, &options, cli.output),
             Command::Reject(options) => command::gates::reject(&client, &options, cli.output),

@@ -21,6 +21,7 @@ mod secrets;
 mod tokens;
 mod triggers;
 pub mod types;
+pub(crate) mod windows;
 
 use std::sync::Arc;
 
@@ -100,6 +101,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/runs/{id}/events", get(runs::events))
         .route("/api/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/api/v1/runs/{id}/retry", post(runs::retry))
+        .route("/api/v1/runs/{id}/override-window", post(windows::override_window))
         .route("/api/v1/gates", get(gates::list))
         .route("/api/v1/gates/{job}/approve", post(gates::approve))
         .route("/api/v1/gates/{job}/reject", post(gates::reject))

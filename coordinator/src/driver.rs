@@ -41,7 +41,7 @@ const WATCH: usize = 1024;
 /// hello brings everything again.
 pub const OUTBOX: usize = 1024;
 
-/// Between two looks at the wall clock, while a schedule waits for its time.
+/// Between two looks at the wall clock, while a schedule, a gate or a window waits for its time.
 const WALL_CLOCK: Duration = Duration::from_secs(10);
 
 /// The coordinator's wall clock.
@@ -155,7 +155,7 @@ pub struct Driver {
     loaded: Duration,
     /// When it was loaded again, which the journal does not know yet.
     reloaded: Option<Wall>,
-    /// Until then no schedule and no gate is looked at, by [`boot_time`]: nothing could be written.
+    /// Until then no schedule, no gate and no window is looked at, by [`boot_time`]: nothing could be written.
     rests_until: Duration,
     store: Store,
     inbox: mpsc::Receiver<Input>,
@@ -270,7 +270,9 @@ impl Driver {
     }
 
     fn next_by_wall_clock(&self) -> Option<Wall> {
-        self.core.next_schedule().into_iter().chain(self.core.next_expiry()).min()
+        let core = &self.core;
+        let next = [core.next_schedule(), core.next_expiry(), core.next_opening(now())];
+        next.into_iter().flatten().min()
     }
 
     /// Registers who waits for what, and leaves the event.

@@ -54,6 +54,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/runs/{id}/live", get(run::live))
         .route("/runs/{id}/cancel", post(run::cancel))
         .route("/runs/{id}/retry", post(run::retry))
+        .route("/runs/{id}/override-window", post(run::override_window))
         .route("/gates", get(gates::show))
         .route("/gates/live", get(gates::live))
         .route("/gates/{job}/approve", post(gates::approve))

@@ -154,6 +154,7 @@ fn plan(jobs: usize) -> Arc<Plan> {
         file: ".garrison/bench.yaml".to_owned(),
         inputs: Inputs::new(),
         lock: None,
+        windows: Vec::new(),
         concurrency: None,
         rollouts: Vec::new(),
         jobs: (0..jobs).map(job).collect(),

@@ -67,6 +67,7 @@ fn finished(id: u64, plan: &Arc<Plan>) -> [Change; 3] {
         cancelled_by: None,
         group: None,
         superseded_by: None,
+        override_window: None,
         waves: Vec::new(),
         state: run::State::Finished { at: Wall(id), outcome: run::Outcome::Succeeded },
     };
@@ -93,6 +94,7 @@ fn plan() -> Arc<Plan> {
         file: ".garrison/bench.yaml".to_owned(),
         inputs: Inputs::new(),
         lock: None,
+        windows: Vec::new(),
         concurrency: None,
         rollouts: Vec::new(),
         jobs: vec![job],

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use integration::browser::Browser;
 use integration::{World, ok};
@@ -232,6 +232,38 @@ fn a_job_that_waits_says_for_what() {
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }
+}
+
+#[test]
+fn a_run_that_waits_for_its_window_has_a_form_for_admins_alone() {
+    let world = World::start(&["fra"], &format!("window: far\n{}", deploy("fra", NOTHING)));
+    let hour = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 3600;
+    let (from, to) = (format!("{:02}:00", (hour + 12) % 24), format!("{:02}:30", (hour + 12) % 24));
+    let inventory = format!(
+        "partition: fra\ntimezone: UTC\ndevices: {{}}\n\
+         windows: {{ far: [{{ from: \"{from}\", to: \"{to}\" }}] }}\n"
+    );
+    ok(world.site.commit(&[("partitions/fra.yaml", &inventory)]));
+    let run = world.trigger();
+    world.run_when(run, "wait", |detail| detail["jobs"][0]["opens_us"].is_u64());
+    let editor = Visitor::by(&world, &link_of(&world, "dora", "edit", "fra"));
+    let admin = Visitor::by(&world, &link_of(&world, "anna", "admin", "fra"));
+    let (form, words) = ("/runs/1/override-window", "waits for the window far, which opens ");
+    for (visitor, may) in [(&editor, false), (&admin, true)] {
+        let page = visitor.text("/runs/1");
+        assert!(page.contains(words) && page.contains(form) == may, "{page}");
+    }
+    let send = |visitor: &Visitor, reason| {
+        let token = visitor.csrf_token();
+        visitor.send(form, &[("csrf_token", &token), ("reason", reason)], &[]).status()
+    };
+    assert_eq!(send(&editor, "now"), 403);
+    assert_eq!(send(&admin, " "), 422);
+    assert_eq!(admin.send(form, &[("csrf_token", "guess"), ("reason", "now")], &[]).status(), 403);
+    assert_eq!(send(&admin, "<b>now</b>"), 303);
+    assert_eq!(world.finished(run)["status"], "succeeded");
+    let page = admin.text("/runs/1");
+    assert!(page.contains("anna: &#60;b&#62;now&#60;/b&#62;") && !page.contains(form), "{page}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::input::Input;
 use crate::matrix::Matrix;
 use crate::name::{
     DeviceName, GroupName, JobName, LabelName, LockName, PartitionName, PipelineName,
-    RedundancyGroupName, RoleName,
+    RedundancyGroupName, RoleName, WindowName,
 };
 use crate::plan::{HostKey, Mode, Network, Pull, Retry, Secret, Service};
 use crate::quantity::Share;
@@ -43,6 +43,7 @@ pub(crate) struct Pipeline {
     pub(crate) defaults: Defaults,
     pub(crate) variables: Variables,
     pub(crate) lock: Option<LockName>,
+    pub(crate) window: Option<Spanned<WindowName>>,
     pub(crate) concurrency: Option<Concurrency>,
     pub(crate) jobs: Vec<Job>,
 }

@@ -15,7 +15,7 @@ use crate::include::{self, Include};
 use crate::input;
 use crate::limits;
 use crate::load::{Sources, Unavailable};
-use crate::name::{LockName, PartitionName};
+use crate::name::{LockName, PartitionName, WindowName};
 use crate::parse;
 use crate::source::{Source, Spanned};
 use crate::template::is_template;
@@ -32,6 +32,8 @@ pub(crate) struct Called {
     pub(crate) pipeline: Pipeline,
     /// Its own.
     lock: Option<LockName>,
+    /// Its own.
+    window: Option<WindowName>,
     /// How many jobs it is at most in one partition, itself counted as one.
     weight: usize,
 }
@@ -172,8 +174,10 @@ impl Reader<'_> {
         }
         // Its jobs work under the lock of the run that they belong to.
         let lock = std::mem::replace(&mut pipeline.lock, self.root.lock.clone());
+        // They begin when that run may.
+        let window = pipeline.window.take().map(|window| window.value);
         check::check(&pipeline, self.inventories, &mut Report::among(&files, found));
-        Some(Called { files, pipeline, lock, weight: 1 })
+        Some(Called { files, pipeline, lock, window, weight: 1 })
     }
 }
 
@@ -215,6 +219,18 @@ fn fits(
         let why = match &root.lock {
             Some(own) => format!("it has the lock {lock}, and the run {}", quoted(own.as_str())),
             None => format!("it has the lock {lock}, and the run has none"),
+        };
+        cannot(why, help);
+    }
+    let own = root.window.as_ref().map(|window| &window.value);
+    if let Some(window) = called.window.as_ref().filter(|window| own != Some(window)) {
+        let help = "give the first pipeline the same `window`: what it starts is part of its runs";
+        let window = quoted(window.as_str());
+        let why = match own {
+            Some(own) => {
+                format!("it has the window {window}, and the run {}", quoted(own.as_str()))
+            }
+            None => format!("it has the window {window}, and the run has none"),
         };
         cannot(why, help);
     }

@@ -13,6 +13,7 @@ mod script;
 mod secrets;
 mod texts;
 mod wait;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,6 +59,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
     };
     distinct(&pipeline.partitions, "`partitions`", report);
     canary(pipeline, &names, report);
+    window::check(pipeline, inventories, report);
     texts::check_choice(pipeline, report);
     let templates = Templates::new(Tree::unavailable("nothing is filled in yet"));
     let outputs = outputs::of(pipeline);

@@ -8,7 +8,7 @@ mod rollout;
 mod ssh;
 mod wait;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{
     Agents, Asks as WrittenAsks, Cache as WrittenCache, Container as WrittenContainer,
@@ -31,8 +31,10 @@ use crate::matrix::Combination;
 use crate::name::{AgentName, JobName, PartitionName};
 use crate::plan::{
     Cache, Concurrency, Container, Job, Member, Network, OnLost, Plan, Pull, Rollout, Task, When,
+    Window,
 };
 use crate::probe::Probe;
+use crate::schedule::UTC;
 use crate::scope;
 use crate::source::{Span, Spanned};
 use crate::template::Templates;
@@ -77,12 +79,29 @@ pub(crate) fn expand(
         pipeline: pipeline.name.clone()?,
         file: file.to_owned(),
         lock: pipeline.lock.clone(),
+        windows: windows(pipeline, &jobs, known.inventories),
         concurrency: concurrency(pipeline)?,
         inputs: inputs.clone(),
         rollouts,
         jobs,
     };
     Some(Explained { plan, left_out })
+}
+
+/// The pipeline's window in each partition that has jobs.
+fn windows(pipeline: &Pipeline, jobs: &[Job], inventories: &Inventories) -> Vec<Window> {
+    let Some(Spanned { value: name, .. }) = &pipeline.window else { return Vec::new() };
+    let partitions: BTreeSet<&PartitionName> = jobs.iter().map(|job| &job.partition).collect();
+    let window = |partition: &PartitionName| {
+        let inventory = inventories.get(partition)?;
+        Some(Window {
+            partition: partition.clone(),
+            name: name.clone(),
+            timezone: inventory.timezone.clone().unwrap_or_else(|| UTC.to_owned()),
+            times: inventory.windows.get(name)?.clone(),
+        })
+    };
+    partitions.into_iter().filter_map(window).collect()
 }
 
 /// The group without a name is the pipeline's own.

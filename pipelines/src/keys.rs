@@ -23,13 +23,14 @@ pub(crate) const PIPELINE: Place = Place {
         "inputs",
         "partitions",
         "lock",
+        "window",
         "concurrency",
         "defaults",
         "variables",
         "templates",
         "jobs",
     ],
-    planned: &[("window", NOTHING_YET)],
+    planned: &[],
 };
 
 pub(crate) const INCLUDE: Place =

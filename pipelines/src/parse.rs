@@ -74,6 +74,7 @@ pub(crate) fn pipeline(root: &Node, report: &mut Report<'_>) -> Option<Pipeline>
     let variables = fields.node("variables").map(|node| variables(report, node));
     let variables = variables.unwrap_or_default();
     let lock = fields.node("lock").and_then(|node| lock(report, node)).map(|lock| lock.value);
+    let window = fields.node("window").and_then(|node| report.name(node, "the window's name"));
     let concurrency = fields.entry("concurrency");
     let concurrency = concurrency.and_then(|entry| concurrency::concurrency(report, entry));
     let help = "add `jobs:` with a mapping from each job's name to what it does";
@@ -94,6 +95,7 @@ pub(crate) fn pipeline(root: &Node, report: &mut Report<'_>) -> Option<Pipeline>
         defaults,
         variables,
         lock,
+        window,
         concurrency,
         jobs,
     })

@@ -1,6 +1,7 @@
 //! The plan: a pipeline at one commit for one trigger, expanded into a fixed graph of jobs.
 
 mod ssh;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,7 @@ use crate::secret::SecretName;
 use crate::title::Title;
 
 pub use ssh::{Download, Hop, HostKey, Kind, Reboot, Ssh, Upload};
+pub use window::Window;
 
 /// What a run will do. Serialised as JSON it is the same, byte for byte, for the same input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,9 @@ pub struct Plan {
     /// have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockName>,
+    /// When its jobs may begin, for each partition that has any, by partition; always if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
     /// Which other runs it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
@@ -47,6 +52,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// When jobs of a partition may begin; none for always.
+    pub fn window(&self, partition: &PartitionName) -> Option<&Window> {
+        let found = self.windows.binary_search_by(|window| window.partition.cmp(partition));
+        found.ok().map(|place| &self.windows[place])
+    }
+
     /// The plan as bytes: canonical, so that equal plans have equal bytes.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a plan has only string keys")

@@ -24,7 +24,7 @@ pub(crate) use cron::Cron;
 /// The time zone of a schedule that names none.
 pub(crate) const UTC: &str = "UTC";
 
-static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+pub(crate) static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// A schedule as it is written, checked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -130,7 +130,7 @@ impl fmt::Display for Schedule {
 }
 
 /// When the clocks of a zone show a time.
-fn moment(zone: &TimeZone, time: DateTime) -> Option<Timestamp> {
+pub(crate) fn moment(zone: &TimeZone, time: DateTime) -> Option<Timestamp> {
     match zone.to_ambiguous_timestamp(time).offset() {
         AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(time).ok(),
         AmbiguousOffset::Fold { before, .. } => before.to_timestamp(time).ok(),

@@ -11,7 +11,7 @@ use pipelines::gate::{Asks, Gate, Gates};
 use pipelines::left_out::LeftOut;
 use pipelines::load::{Found, Need, load};
 use pipelines::name::LockName;
-use pipelines::plan::{Job, Plan, Task, When};
+use pipelines::plan::{Job, Plan, Task, When, Window};
 use pipelines::source::File;
 use pipelines::trigger::Trigger;
 use pipelines::trigger::limit::Limit;
@@ -125,6 +125,10 @@ fn text(report: &Report<'_>, happened: &Trigger) -> String {
     let mut text = format!("{} ({}), {happened}\n", plan.pipeline, plan.file);
     if let Some(lock) = &plan.lock {
         let _ = writeln!(text, "lock: {lock}");
+    }
+    for window in &plan.windows {
+        let Window { partition, name, timezone, .. } = window;
+        let _ = writeln!(text, "window in {partition}: {name}, {} ({timezone})", window.words());
     }
     for (name, value) in &plan.inputs {
         let _ = writeln!(text, "input {name}: {value}");

@@ -51,6 +51,14 @@ pub fn text(detail: &RunDetail) -> String {
     if let Some(detail) = run.detail() {
         let _ = writeln!(text, "{detail}");
     }
+    if let Some(word) = &run.window_overridden {
+        let at = output::moment(word.at_us);
+        let _ = writeln!(
+            text,
+            "may begin outside of its window, by {} at {at}: {}",
+            word.by, word.reason
+        );
+    }
     for (name, value) in &detail.inputs {
         let _ = writeln!(text, "input {name}: {value}");
     }
@@ -131,7 +139,8 @@ pub fn print_news(last: Option<&RunDetail>, now: &RunDetail) -> io::Result<()> {
     for (index, job) in now.jobs.iter().enumerate() {
         let before = last.and_then(|last| last.jobs.get(index));
         let status = visible(job);
-        let silent = matches!(status, "waiting" | "queued" | "assigned" | "accepted");
+        let silent = job.opens_us.is_none()
+            && matches!(status, "waiting" | "queued" | "assigned" | "accepted");
         // At an open gate each approval is news.
         let is_told = before.is_some_and(|it| {
             visible(it) == status && (job.gate.is_none() || it.detail == job.detail)

@@ -14,6 +14,7 @@ mod schedule;
 mod schedules;
 mod secrets;
 mod time;
+mod windows;
 
 use std::collections::BTreeSet;
 
@@ -24,6 +25,8 @@ use crate::change::{Change, Snapshot};
 use crate::deadline::{Deadlines, Steady};
 use crate::event::{Answer, Effect, Event, Refusal, RequestId, Step, ToAgent, Wall};
 use crate::state::State;
+
+use windows::Openings;
 
 /// The coordinator's decisions.
 #[derive(Debug)]
@@ -37,6 +40,7 @@ pub struct Core {
     /// The latest tick.
     steady: Steady,
     deadlines: Deadlines,
+    openings: Openings,
 }
 
 impl Core {
@@ -50,6 +54,7 @@ impl Core {
             now,
             steady: Steady::default(),
             deadlines: Deadlines::default(),
+            openings: Openings::default(),
         };
         let connected: Vec<Agent> =
             core.state.agents.values().filter(|agent| agent.session().is_some()).cloned().collect();

@@ -140,6 +140,13 @@ pub enum Ask {
         /// The run as it is stored; a finished run is not in the core.
         stored: Box<Stored>,
     },
+    /// That the jobs of a run may begin outside of its windows: somebody's word.
+    OverrideWindow {
+        /// Which run.
+        run: RunId,
+        /// Why.
+        reason: String,
+    },
     /// That a gate lets its jobs through, as far as it is up to this person.
     Approve {
         /// Which gate.

@@ -3,6 +3,7 @@
 use pipelines::id::JobId;
 use pipelines::outcome::{Artifact, Outcome};
 use pipelines::output::Outputs;
+use pipelines::plan::{self, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
@@ -115,6 +116,22 @@ pub struct Approval {
     /// In words, if there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+}
+
+impl Job {
+    /// Whether it was queued, asked about, or more, since its run began or was tried again.
+    pub fn has_begun(&self) -> bool {
+        let is_begun = matches!(
+            self.state,
+            State::Open { .. } | State::Queued | State::Paused { .. } | State::Active
+        );
+        is_begun || self.tried > 0
+    }
+
+    /// Whether work of it has begun; a gate's is nobody's.
+    pub fn is_worked_at(&self, spec: &plan::Job) -> bool {
+        !matches!(spec.task, Task::Gate(_)) && self.has_begun()
+    }
 }
 
 impl State {

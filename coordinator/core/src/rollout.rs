@@ -2,7 +2,7 @@
 
 use pipelines::plan::{self, Plan};
 
-use crate::job::{self, Job};
+use crate::job::Job;
 
 /// A rollout of an active run.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ struct Unit {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
     open: u32,
-    /// Queued, asked about, or more, since the run began or was tried again.
+    /// As [`Job::has_begun`] has it.
     begun: u32,
     failed: u32,
 }
@@ -87,6 +87,11 @@ impl Rollout {
             || (unit.wave <= wave && self.running < self.max_parallel && !self.is_stopped())
     }
 
+    /// Whether work at a unit has begun.
+    pub(crate) fn has_begun(&self, unit: u32) -> bool {
+        self.units[unit as usize].counts.begun > 0
+    }
+
     /// Whether it goes on to no other unit.
     pub(crate) fn is_stopped(&self) -> bool {
         self.failed >= self.stop_after
@@ -108,16 +113,9 @@ impl Rollout {
 
 impl Counts {
     fn of(job: &Job) -> Counts {
-        let is_begun = matches!(
-            job.state,
-            job::State::Open { .. }
-                | job::State::Queued
-                | job::State::Paused { .. }
-                | job::State::Active
-        ) || job.tried > 0;
         Counts {
             open: u32::from(!job.state.is_final()),
-            begun: u32::from(is_begun),
+            begun: u32::from(job.has_begun()),
             failed: u32::from(job.state.is_failure()),
         }
     }

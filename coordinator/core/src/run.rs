@@ -45,8 +45,22 @@ pub struct Run {
     /// The wave that each of its rollouts has come to, from 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<u32>,
+    /// By whose word it may begin outside of its windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_window: Option<OverrideWindow>,
     /// Where it is.
     pub state: State,
+}
+
+/// An operator's word that the jobs of a run may begin outside of its windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideWindow {
+    /// Who said so.
+    pub by: Actor,
+    /// When.
+    pub at: Wall,
+    /// Why.
+    pub reason: String,
 }
 
 /// Where a run is.

@@ -82,6 +82,8 @@ pub(crate) struct ActiveRun {
     pub(crate) rollouts: Vec<Rollout>,
     /// How many jobs are not final, in each partition that has any.
     pub(crate) open: BTreeMap<PartitionName, usize>,
+    /// In how many jobs work has begun, in each partition with a window that has any.
+    pub(crate) begun: BTreeMap<PartitionName, usize>,
 }
 
 impl State {
@@ -207,8 +209,15 @@ impl State {
         let spec = &plan.jobs[index];
         let was_open = active.jobs.get(index).is_some_and(|old| !old.state.is_final());
         match (was_open, !job.state.is_final()) {
-            (false, true) => *active.open.entry(spec.partition.clone()).or_default() += 1,
-            (true, false) => active.close(&spec.partition),
+            (false, true) => add(&mut active.open, &spec.partition),
+            (true, false) => take(&mut active.open, &spec.partition),
+            (true, true) | (false, false) => {}
+        }
+        let was_begun = active.jobs.get(index).is_some_and(|old| old.is_worked_at(spec));
+        match (was_begun, job.is_worked_at(spec)) {
+            _ if plan.window(&spec.partition).is_none() => {}
+            (false, true) => add(&mut active.begun, &spec.partition),
+            (true, false) => take(&mut active.begun, &spec.partition),
             (true, true) | (false, false) => {}
         }
         for member in &spec.rollouts {
@@ -281,30 +290,22 @@ impl ActiveRun {
             pipeline: run.pipeline.clone(),
             file: run.file.clone(),
             lock: None,
+            windows: Vec::new(),
             concurrency: None,
             inputs: Inputs::new(),
             rollouts: Vec::new(),
             jobs: Vec::new(),
         };
         let (jobs, dependents) = (Vec::new(), Vec::new());
-        let (at_devices, rollouts, open) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        ActiveRun { run, plan: Arc::new(plan), jobs, dependents, at_devices, rollouts, open }
+        let (at_devices, rollouts) = (BTreeMap::new(), Vec::new());
+        let (plan, open, begun) = (Arc::new(plan), BTreeMap::new(), BTreeMap::new());
+        ActiveRun { run, plan, jobs, dependents, at_devices, rollouts, open, begun }
     }
 
     /// The jobs that work at a device alone.
     pub(crate) fn at(&self, partition: &PartitionName, device: &DeviceName) -> &[u32] {
         let key = (partition.clone(), device.clone());
         self.at_devices.get(&key).map_or(&[], Vec::as_slice)
-    }
-
-    /// One job less is open in `partition`.
-    fn close(&mut self, partition: &PartitionName) {
-        if let Some(open) = self.open.get_mut(partition) {
-            *open -= 1;
-            if *open == 0 {
-                self.open.remove(partition);
-            }
-        }
     }
 }
 
@@ -336,6 +337,21 @@ fn at_devices(plan: &Plan) -> BTreeMap<(PartitionName, DeviceName), Vec<u32>> {
         }
     }
     jobs
+}
+
+/// One job more in a partition.
+fn add(counts: &mut BTreeMap<PartitionName, usize>, partition: &PartitionName) {
+    *counts.entry(partition.clone()).or_default() += 1;
+}
+
+/// One job less in a partition.
+fn take(counts: &mut BTreeMap<PartitionName, usize>, partition: &PartitionName) {
+    if let Some(count) = counts.get_mut(partition) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(partition);
+        }
+    }
 }
 
 /// Removes a member, and its set with the last one.

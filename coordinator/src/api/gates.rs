@@ -101,7 +101,7 @@ pub(crate) async fn ask_acknowledge(
 }
 
 /// What somebody writes beside an answer: one line that fits; none if it is empty.
-fn line(text: &str, what: &str) -> Result<Option<String>, Failure> {
+pub(super) fn line(text: &str, what: &str) -> Result<Option<String>, Failure> {
     let text = text.trim();
     if text.len() > WORDS {
         return Err(Failure::invalid(format!(

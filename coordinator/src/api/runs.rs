@@ -21,7 +21,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::groups::Started;
-use super::types::{Attempt, Job, Run, RunDetail};
+use super::types::{Attempt, Job, Run, RunDetail, WindowOverridden};
+use super::windows::Windows;
 use super::{Api, Caller, Failure, Shared, agents, gates, locks};
 use crate::store::view::Filter;
 
@@ -208,10 +209,12 @@ pub(crate) fn detail(api: &Api, actor: &Actor, id: RunId) -> Result<RunDetail, F
     let record = api.view.run(id)?.ok_or_else(|| missing(id))?;
     let (mut jobs, mut inputs) = (Vec::new(), Inputs::new());
     if let Some(plan) = api.view.plan(id)? {
-        for (spec, job) in plan.jobs.iter().zip(api.view.jobs(id)?) {
+        let records = api.view.jobs(id)?;
+        let windows = Windows::new(&record, &plan, &records);
+        for (spec, job) in plan.jobs.iter().zip(&records) {
             if actor.may(Role::View, &spec.partition) {
-                let standing = Standing { run: &record, spec, job: &job };
-                jobs.push(self::job(api, actor, &plan, &standing)?);
+                let standing = Standing { run: &record, spec, job };
+                jobs.push(self::job(api, actor, &plan, &windows, &standing)?);
             }
         }
         if jobs.is_empty() {
@@ -257,17 +260,36 @@ fn run(run: run::Run, started: &Started) -> Run {
         group: run.group,
         waits_for,
         superseded_by: run.superseded_by,
+        window_overridden: run.override_window.map(|word| WindowOverridden {
+            by: word.by.to_string(),
+            at_us: word.at.0,
+            reason: word.reason,
+        }),
         diagnostics,
     }
 }
 
-fn job(api: &Api, actor: &Actor, plan: &Plan, standing: &Standing<'_>) -> Result<Job, Failure> {
+fn job(
+    api: &Api,
+    actor: &Actor,
+    plan: &Plan,
+    windows: &Windows<'_>,
+    standing: &Standing<'_>,
+) -> Result<Job, Failure> {
     let Standing { spec, job, .. } = *standing;
     let attempts = api.view.attempts(job.id)?;
     let attempts = attempts.into_iter().map(|it| attempt(api, it)).collect::<Result<_, _>>()?;
+    let awaited = windows.awaited(spec, job);
     let detail = match &job.state {
         job::State::Finished { outcome: Outcome::Succeeded } | job::State::Active => None,
-        job::State::Waiting => turn(plan, spec),
+        job::State::Waiting => match awaited {
+            Some((window, opens)) => Some(format!(
+                "waits for the window {}, which opens {}",
+                window.name,
+                window.local(opens)
+            )),
+            None => turn(plan, spec),
+        },
         job::State::Planned => {
             standing.gate().map(|gate| format!("would wait for {}", gate.wants(0)))
         }
@@ -311,6 +333,7 @@ fn job(api: &Api, actor: &Actor, plan: &Plan, standing: &Standing<'_>) -> Result
         needs: spec.needs.iter().map(|need| job.id.run.job(*need)).collect(),
         status: job.state.kind().to_owned(),
         detail,
+        opens_us: awaited.map(|(_, opens)| opens),
         gate: gates::gate(actor, standing),
         outputs: job.outputs.clone(),
         attempts,

@@ -127,6 +127,9 @@ pub struct Run {
     /// The newer run of its group that took its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<RunId>,
+    /// By whose word it may begin outside of its windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_overridden: Option<WindowOverridden>,
     /// What is wrong with the pipeline, if it is `invalid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnostics: Option<String>,
@@ -141,6 +144,25 @@ impl Run {
             _ => None,
         }
     }
+}
+
+/// `POST /api/v1/runs/{number}/override-window`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideWindow {
+    /// Why its jobs are to begin outside of its windows.
+    pub reason: String,
+}
+
+/// Somebody's word that a run may begin outside of its windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowOverridden {
+    /// Whose.
+    pub by: String,
+    /// When it was given.
+    pub at_us: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// `GET /api/v1/runs/{number}`, and each event of `GET /api/v1/runs/{number}/events`.
@@ -179,6 +201,9 @@ pub struct Job {
     /// The status in words, where there is more to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// When the window opens that it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens_us: Option<u64>,
     /// What it asks people, if it is a gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,

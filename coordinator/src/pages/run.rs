@@ -56,6 +56,8 @@ struct Body {
     csrf_token: String,
     may_cancel: bool,
     may_retry: bool,
+    may_override: bool,
+    overridden: Option<String>,
 }
 
 struct Partition {
@@ -142,6 +144,27 @@ pub(super) async fn retry(
     Ok(Redirect::to(&format!("/runs/{id}")))
 }
 
+/// What the form for beginning outside of the window sends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Override {
+    csrf_token: String,
+    #[serde(default)]
+    reason: String,
+}
+
+/// `POST /runs/{id}/override-window`.
+pub(super) async fn override_window(
+    State(api): State<Shared>,
+    visitor: Visitor,
+    Path(id): Path<RunId>,
+    Form(Override { csrf_token, reason }): Form<Override>,
+) -> Result<Redirect, Problem> {
+    visitor.check(&Sent { csrf_token })?;
+    api::windows::ask_override(&api, visitor.actor, id, &reason).await?;
+    Ok(Redirect::to(&format!("/runs/{id}")))
+}
+
 fn body(api: &Api, visitor: &Visitor, id: RunId, query: &RunQuery) -> Result<Body, Failure> {
     let RunDetail { run, inputs, jobs } = api::runs::detail(api, &visitor.actor, id)?;
     let is_retryable = matches!(run.status.as_str(), "failed" | "cancelled");
@@ -150,7 +173,11 @@ fn body(api: &Api, visitor: &Visitor, id: RunId, query: &RunQuery) -> Result<Bod
     gates.truncate(gates::MOST);
     // The core decides; this only saves people a refusal.
     let may_edit = api::runs::may_edit(api, &visitor.actor, id)?;
+    let waits_for_window = jobs.iter().any(|job| job.opens_us.is_some());
+    let overridden = run.window_overridden.as_ref();
     Ok(Body {
+        may_override: waits_for_window && api::windows::may_override(api, &visitor.actor, id)?,
+        overridden: overridden.map(|word| format!("{}: {}", word.by, word.reason)),
         status: Status::from(run.status.as_str()),
         detail: run.detail(),
         inputs: inputs.into_iter().collect(),

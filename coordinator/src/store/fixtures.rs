@@ -56,6 +56,7 @@ pub(crate) fn run(id: u64, pipeline: &str, state: run::State) -> Run {
         cancelled_by: None,
         group: None,
         superseded_by: None,
+        override_window: None,
         waves: Vec::new(),
         state,
     }
@@ -77,6 +78,7 @@ pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
         pipeline: "deploy".parse().unwrap(),
         file: "deploy.yaml".to_owned(),
         lock: None,
+        windows: Vec::new(),
         concurrency: None,
         rollouts: Vec::new(),
         jobs,

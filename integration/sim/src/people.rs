@@ -296,7 +296,16 @@ fn plan(lock: Option<&str>, jobs: impl IntoIterator<Item = Draft>) -> Result<Pla
     let jobs = jobs.into_iter().enumerate().map(named).collect();
     let (lock, inputs) = (lock.map(name), BTreeMap::new());
     let (pipeline, file, concurrency) = (name("site"), FILE.into(), None);
-    Ok(Plan { pipeline, file, lock, concurrency, inputs, rollouts: Vec::new(), jobs })
+    Ok(Plan {
+        pipeline,
+        file,
+        lock,
+        windows: Vec::new(),
+        concurrency,
+        inputs,
+        rollouts: Vec::new(),
+        jobs,
+    })
 }
 
 /// Devices of `fra` one after the other, a pair and one of no group, each with a job behind which another

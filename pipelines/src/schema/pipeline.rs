@@ -20,6 +20,7 @@ pub(super) fn file() -> Value {
             "inputs" => about("What can be chosen at the start, by name.", by_name(input()))?,
             "partitions" => about("Where its jobs run.", any_of(&[list(name()), partitions()]))?,
             "lock" => about("Held by the run in each partition.", name())?,
+            "window" => about("Its jobs begin in this window alone.", name())?,
             "concurrency" => about("Runs of which one at a time is under way.", concurrency())?,
             "defaults" => about("For jobs that do not say.", defaults())?,
             "variables" => about("In the environment of all scripts.", by_name(scalar()))?,

@@ -20,6 +20,7 @@ impl Core {
             }
             Ask::Cancel { run } => self.cancel(actor, *run),
             Ask::Retry { stored } => self.retry(actor, stored),
+            Ask::OverrideWindow { run, reason } => self.override_window(actor, *run, reason),
             Ask::Approve { job, comment } => self.approve(actor, *job, comment.as_deref()),
             Ask::Reject { job, reason } => self.reject(actor, *job, reason),
             Ask::Acknowledge { job, text } => self.acknowledge(actor, *job, text),

@@ -67,6 +67,7 @@ impl Core {
             cancelled_by: None,
             group: group.map(|group| group.name),
             superseded_by: None,
+            override_window: None,
             waves: resolution.plan.as_ref().map_or(Vec::new(), |plan| vec![0; plan.rollouts.len()]),
             state,
         }));
@@ -109,8 +110,17 @@ impl Core {
         let begun_by = spec.begun_by.map(|first| &active.jobs[first as usize].state);
         let needs = spec.needs.iter().map(|need| (*need, &active.jobs[*need as usize].state));
         let Some(state) = after(spec.when, needs) else { return };
-        let state = match (left_out(begun_by).unwrap_or(state), &spec.task) {
-            (job::State::Queued, _) if !active.may_begin(id.index) => return,
+        let state = left_out(begun_by).unwrap_or(state);
+        if state == job::State::Queued && !active.may_begin(id.index) {
+            return;
+        }
+        if state == job::State::Queued
+            && let Some(at) = active.opens(id.index, self.now)
+        {
+            self.openings.insert(at, id.run);
+            return;
+        }
+        let state = match (state, &spec.task) {
             (job::State::Queued, Task::Gate(_)) => {
                 job::State::Open { since: self.now, approvals: Vec::new() }
             }
@@ -252,7 +262,13 @@ impl Core {
             needs(actor, Role::Edit, &job.partition, "retrying")?;
         }
         let state = self.first_state(stored.run.group_key().as_ref());
-        let run = Run { state, cancelled_by: None, superseded_by: None, ..stored.run.clone() };
+        let run = Run {
+            state,
+            cancelled_by: None,
+            superseded_by: None,
+            override_window: None,
+            ..stored.run.clone()
+        };
         self.put(Change::Run(run));
         self.put(Change::Plan(id, Arc::clone(&stored.plan)));
         for (job, again) in stored.jobs.iter().zip(again(stored)) {

@@ -9,6 +9,7 @@ mod random;
 mod rollouts;
 mod schedules;
 mod secrets;
+mod windows;
 mod world;
 
 use insta::assert_snapshot;

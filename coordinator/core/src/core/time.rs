@@ -1,4 +1,4 @@
-//! What happens because time passed: schedules are due, gates expire, pauses end, and agents that are away are waited for no more.
+//! What happens because time passed: schedules are due, gates expire, windows open, pauses end, and agents that are away are waited for no more.
 
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::name::PartitionName;
@@ -24,6 +24,7 @@ impl Core {
         self.steady = self.steady.max(at);
         self.start_due();
         self.expire_due();
+        self.open_due();
         while let Some(due) = self.deadlines.pop(self.steady) {
             match due {
                 Due::Again(job) => self.again(job),
@@ -50,6 +51,7 @@ impl Core {
         let runs: Vec<RunId> = self.state.runs.keys().copied().collect();
         for run in runs {
             self.pause_waves(run);
+            self.look_at_windows(run);
         }
         self.check_later();
         let agents: Vec<AgentKey> = self.state.held.keys().cloned().collect();

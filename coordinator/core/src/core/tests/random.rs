@@ -13,10 +13,11 @@ use proptest::prelude::*;
 use super::schedules::schedule;
 use super::world::{
     World, by_hand, called, deploy, each, gated, grouped, key, locked, paired, patient, person,
-    rescue,
+    rescue, windowed,
 };
 use crate::actor::{Actor, Role};
 use crate::audit::Audit;
+use crate::event::Wall;
 use crate::lock::{Holder, Lock, LockKey};
 use crate::trigger::Cause;
 use crate::{job, run};
@@ -44,6 +45,7 @@ enum Act {
     BreakLock(u64),
     Answer(usize, usize, u8),
     LetPass(u64),
+    Override(usize, u64),
     Restart,
 }
 
@@ -80,6 +82,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (1..6u64).prop_map(Act::BreakLock),
         9 => (0..4usize, any::<usize>(), 0..8u8).prop_map(|(who, gate, how)| Act::Answer(who, gate, how)),
         1 => (1..90u64).prop_map(Act::LetPass),
+        1 => (0..4usize, 1..6u64).prop_map(|(who, run)| Act::Override(who, run)),
         1 => Just(Act::Restart),
     ]
 }
@@ -88,7 +91,7 @@ fn perform(world: &mut World, act: &Act) {
     match *act {
         Act::Trigger(key) => {
             let partitions: &[&str] = if key % 2 == 0 { &["fra"] } else { &["fra", "muc"] };
-            let plan = match key % 13 {
+            let plan = match key % 19 {
                 0 => deploy(partitions),
                 1 => patient(OnLost::Fail { after_s: 3600 }, 60),
                 2 => patient(OnLost::Retry { after_s: 3600 }, 0),
@@ -106,6 +109,9 @@ fn perform(world: &mut World, act: &Act) {
                 12 => called(),
                 13 => paired(1, Some(1)),
                 14 => paired(2, None),
+                15 => windowed(paired(1, None)),
+                16 => windowed(gated(partitions)),
+                17 => windowed(deploy(partitions)),
                 _ => locked(partitions),
             };
             let delivery = format!("delivery-{key}");
@@ -148,6 +154,7 @@ fn perform(world: &mut World, act: &Act) {
         }
         Act::Answer(who, gate, how) => answer(world, &people()[who], gate, how),
         Act::LetPass(minutes) => world.wall_goes_on(minutes),
+        Act::Override(who, run) => world.override_window(&people()[who], run),
         Act::Restart => world.restart(),
     }
 }
@@ -341,6 +348,33 @@ fn check_gates(world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What is done of a run with windows begins in them, and goes on after that.
+fn check_windows(world: &World) -> Result<(), TestCaseError> {
+    for (id, begun) in &world.store.begun {
+        let (run, plan) = (&world.store.runs[id], &world.store.plans[id]);
+        let mut known = BTreeSet::new();
+        for (job, at) in begun {
+            let spec = &plan.jobs[job.index as usize];
+            let Some(window) = plan.window(&spec.partition) else { continue };
+            let is_overridden = run.override_window.as_ref().is_some_and(|it| it.at <= *at);
+            let place = (&spec.partition, spec.rollouts.first());
+            let may_begin = window.is_open(at.0) || is_overridden || known.contains(&place);
+            prop_assert!(may_begin, "{} began at {}", job, window.local(at.0));
+            if !matches!(spec.task, Task::Gate(_)) {
+                known.insert(place);
+            }
+        }
+    }
+    for run in world.store.runs.values().filter(|run| run.state == run::State::Active) {
+        let mut jobs = world.store.jobs.values().filter(|it| it.id.run == run.id);
+        if jobs.all(|it| it.state.is_final() || it.state == job::State::Waiting) {
+            let next = world.core.next_opening(Wall(world.now));
+            prop_assert!(next.is_some(), "run {} waits for nothing", run.id);
+        }
+    }
+    Ok(())
+}
+
 /// Each time starts a schedule once, and what is on record as started is a trigger.
 fn check_schedules(world: &World) -> Result<(), TestCaseError> {
     let mut keys = BTreeSet::new();
@@ -404,6 +438,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     check_groups(world)?;
     check_schedules(world)?;
     check_gates(world)?;
+    check_windows(world)?;
     prop_assert_eq!(world.core.state(), &world.remembered(), "state differs from its changes");
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pipelines::gate::{Asks, Gate, Triggerer};
 use pipelines::id::{AttemptId, JobId, RunId};
 use pipelines::input::Inputs;
+use pipelines::inventory::window;
 use pipelines::name::LabelName;
 use pipelines::outcome::{LogEnd, Outcome, Progress, Verdict};
 use pipelines::plan::{
@@ -45,6 +46,7 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
         pipeline: "site".parse().unwrap(),
         file: ".garrison/site.yaml".into(),
         lock: None,
+        windows: Vec::new(),
         concurrency: None,
         inputs: Inputs::new(),
         rollouts: Vec::new(),
@@ -152,6 +154,25 @@ pub(super) fn by_hand() -> Plan {
     plan
 }
 
+/// The same plan, whose jobs begin from 03:30 to 05:00 by the clocks of Berlin on Tuesdays and Wednesdays.
+pub(super) fn windowed(plan: Plan) -> Plan {
+    let mut partitions: Vec<_> = plan.jobs.iter().map(|job| job.partition.clone()).collect();
+    partitions.sort();
+    partitions.dedup();
+    let time = window::Window {
+        days: [window::Day::Tue, window::Day::Wed].into(),
+        from: "03:30".parse().unwrap(),
+        to: "05:00".parse().unwrap(),
+    };
+    let window = |partition| plan::Window {
+        partition,
+        name: "maintenance".parse().unwrap(),
+        timezone: "Europe/Berlin".into(),
+        times: vec![time.clone()],
+    };
+    Plan { windows: partitions.into_iter().map(window).collect(), ..plan }
+}
+
 fn gate(role: Role, asks: Asks) -> Task {
     Task::Gate(Gate { role, message: "lets jobs through".into(), asks })
 }
@@ -223,7 +244,7 @@ pub(super) struct World {
     pub(super) hosts: BTreeMap<AgentKey, Host>,
     /// All records, as the store would hold them.
     pub(super) store: Store,
-    now: u64,
+    pub(super) now: u64,
     steady: u64,
     sessions: u64,
     requests: u64,
@@ -244,10 +265,19 @@ pub(super) struct Store {
     secrets: BTreeMap<crate::secret::SecretKey, crate::secret::Secret>,
     pub(super) schedules: BTreeMap<ScheduleKey, Scheduled>,
     pub(super) audit: Vec<crate::audit::Audit>,
+    /// Jobs that were queued or asked about, and when, since their run began or was tried again.
+    pub(super) begun: BTreeMap<RunId, Vec<(JobId, Wall)>>,
 }
 
 impl Store {
-    fn apply(&mut self, change: Change) {
+    fn apply(&mut self, change: Change, now: Wall) {
+        match &change {
+            Change::Plan(run, _) => drop(self.begun.remove(run)),
+            Change::Job(it) if matches!(it.state, job::State::Queued | job::State::Open { .. }) => {
+                self.begun.entry(it.id.run).or_default().push((it.id, now));
+            }
+            _ => {}
+        }
         match change {
             Change::Trigger(it) => drop(self.triggers.insert(it.id, it)),
             Change::Plan(run, plan) => drop(self.plans.insert(run, plan)),
@@ -332,7 +362,7 @@ impl World {
     fn perform(&mut self, step: Step) -> Vec<Event> {
         for change in step.changes {
             self.tell(&change);
-            self.store.apply(change);
+            self.store.apply(change, Wall(self.now));
         }
         let mut replies = Vec::new();
         for effect in step.effects {
@@ -531,6 +561,12 @@ impl World {
         self.line(&format!("{minutes} minutes pass"));
         self.steady += minutes * 60_000_000;
         self.happens(&Event::Tick { at: Steady(self.steady) });
+    }
+
+    pub(super) fn override_window(&mut self, by: &Actor, run: u64) {
+        self.line(&format!("{by} overrides the window of run {run}"));
+        let ask = Ask::OverrideWindow { run: RunId(run), reason: "the link is down".into() };
+        self.ask(by.clone(), ask);
     }
 
     pub(super) fn approve(&mut self, by: &Actor, gate: &str) {
