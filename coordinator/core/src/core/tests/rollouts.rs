@@ -152,14 +152,14 @@ fn a_gate_opens_when_the_wave_of_its_partition_has_come() {
     plan.jobs[4].needs = vec![3];
     let mut world = world(plan);
     world.join("muc/mgmt01", 8);
-    let [mona, otto] = ["mona", "otto"].map(|name| person(name, Role::Admin, &[]));
+    let [ada, otto] = ["ada", "otto"].map(|name| person(name, Role::Admin, &[]));
     world.work("fra/mgmt01", Outcome::Succeeded);
     assert_eq!(kinds(&world, 1), "succeeded open waiting waiting waiting");
-    world.approve(&mona, "1.1");
+    world.approve(&ada, "1.1");
     world.approve(&otto, "1.1");
     world.work("fra/mgmt01", Outcome::Succeeded);
     assert_eq!(kinds(&world, 1), "succeeded approved succeeded open waiting");
-    world.approve(&mona, "1.3");
+    world.approve(&ada, "1.3");
     world.approve(&otto, "1.3");
     world.work("muc/mgmt01", Outcome::Succeeded);
     assert_eq!(world.status(1), "succeeded");
