@@ -65,7 +65,7 @@ pub(crate) fn resolve(
     inventories: &Inventories,
     found: &mut Diagnostics,
 ) -> Calls {
-    let mut reader = Reader { root, sources, inventories, calls: Calls::new() };
+    let mut reader = Reader { root, sources, inventories, calls: Calls::new(), bytes: 0 };
     let own = Include { pinned: None, file: sources.path.clone() };
     reader.follow(root, files, &mut vec![own], found);
     let is_call = |job: &&Job| call_of(job).is_some();
@@ -115,6 +115,8 @@ struct Reader<'r> {
     sources: &'r Sources,
     inventories: &'r Inventories,
     calls: Calls,
+    /// Of all files that were read.
+    bytes: usize,
 }
 
 impl Reader<'_> {
@@ -153,7 +155,7 @@ impl Reader<'_> {
         }
     }
 
-    fn read(&self, call: &Call, files: &[Source], found: &mut Diagnostics) -> Option<Called> {
+    fn read(&mut self, call: &Call, files: &[Source], found: &mut Diagnostics) -> Option<Called> {
         let Spanned { value: include, span } = &call.file;
         let file = match self.sources.included.get(include) {
             Some(Ok(file)) => file,
@@ -164,8 +166,18 @@ impl Reader<'_> {
                 return None;
             }
         };
+        self.bytes += file.bytes.len();
+        if self.bytes > limits::EXPANDED_BYTES {
+            let most = limits::EXPANDED_BYTES;
+            let message = format!("the pipelines that this one starts have more than {most} bytes");
+            let help = "move long scripts into files of their own, or start some by themselves";
+            let mut report = Report::among(files, found);
+            report.error(Code::TooManyIncludes, *span, message, help);
+            return None;
+        }
         let own = include.pinned.as_ref();
         let (mut pipeline, files) = compile::parse(file, own, self.sources, found)?;
+        self.bytes += files.iter().skip(1).map(|included| included.text().len()).sum::<usize>();
         let among: BTreeSet<&PartitionName> =
             self.root.partitions.iter().map(|partition| &partition.value).collect();
         pipeline.partitions.retain(|partition| among.contains(&partition.value));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pipelines::compile::{compile, lint};
 use pipelines::diagnostic::{Code, Diagnostics};
 use pipelines::limits;
-use pipelines::load::{Need, load};
+use pipelines::load::{Need, Unavailable, load};
 use pipelines::source::File;
 use pipelines::trigger::Trigger;
 use support::sources;
@@ -263,4 +263,22 @@ fn patterns_that_are_dear_to_make_cost_a_plan_little() {
     let plan = compile(&sources("a.yaml", text.as_bytes()), &Trigger::by_hand()).unwrap();
     assert!(started.elapsed() < DEADLINE, "took {:?}", started.elapsed());
     assert_eq!(plan.jobs.len(), 500);
+}
+
+/// Each file that a pipeline starts is as large as may be, and starts all others.
+#[test]
+fn pipelines_that_start_each_other_are_refused_in_time() {
+    let jobs: String = (0..60).map(|n| format!("  j{n}: {{ pipeline: p{n}.yaml }}\n")).collect();
+    let head = "on: { manual: {} }\npartitions: [fra-equ01]\njobs:\n";
+    let text = format!("{head}{jobs}{}", "# far too long\n".repeat(60_000));
+    let begun = Instant::now();
+    let among = vec!["fra-equ01".parse().unwrap()];
+    let sources = load("a.yaml", among, |need| match need {
+        Need::Pipeline(path) => Ok(File { name: path.clone(), bytes: text.clone().into_bytes() }),
+        Need::Include(it) => Ok(File { name: it.file.clone(), bytes: text.clone().into_bytes() }),
+        Need::Tree | Need::Inventory(_) => Err(Unavailable::NotFound),
+    });
+    let told = compile(&sources, &Trigger::by_hand()).unwrap_err().render();
+    assert!(told.contains("start each other") && told.contains("have more than"), "{told}");
+    assert!(begun.elapsed() < DEADLINE, "{:?}", begun.elapsed());
 }

@@ -9,9 +9,13 @@ use pipelines::schedule;
 use pipelines::source::File;
 use pipelines::trigger::{Trigger, answer};
 
-const INVENTORY: &str = "partition: fra\nlabels: { env: prod }\ndevices:\n  leaf01:\n    \
-     address: 10.0.0.1\n    user: admin\n    \
-     host_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\n";
+const INVENTORY: &str = "partition: fra\nlabels: { env: prod }\nagents: { mgmt01: { device: mgmt01 }, mgmt02: {} }\n\
+windows: { maintenance: [{ days: [tue], from: \"02:00\", to: \"05:00\" }] }\ndevices:\n  \
+leaf01: { address: 10.0.0.1, user: admin, role: leaf, group: rack1, host_key: \"KEY\" }\n  \
+leaf02: { address: 10.0.0.2, user: admin, role: leaf, group: rack1, jump: mgmt01, host_key: \"KEY\" }\n  \
+mgmt01: { address: 10.0.0.3, user: admin, kind: cli, host_key: \"KEY\" }\n";
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
 
 fuzz_target!(|bytes: &[u8]| {
     let fra: pipelines::name::PartitionName = "fra".parse().unwrap();
@@ -21,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
             Need::Pipeline(path) => file(path, bytes),
             Need::Include(_) => file("include.yaml", bytes),
             Need::Tree => file("tree", b"100644 blob aa\tmain.yaml\0"),
-            Need::Inventory(_) => file("fra.yaml", INVENTORY.as_bytes()),
+            Need::Inventory(_) => file("fra.yaml", INVENTORY.replace("KEY", KEY).as_bytes()),
         })
     });
     let changed = Some(vec!["roles/a".to_owned()]);
