@@ -86,6 +86,24 @@ fn a_plan_shows_gates_as_such() {
 }
 
 #[test]
+fn a_plan_shows_what_comes_in_which_wave() {
+    let dir = site();
+    let pipeline = "on: { manual: {} }\npartitions: { names: [fra, muc], rollout: { canary: [muc] } }\njobs:\n  \
+                    reset: { devices: { role: leaf }, rollout: { serial: halves }, ssh: {}, run: reset }\n";
+    fs::write(dir.path().join(".garrison/deploy.yaml"), pipeline).unwrap();
+    for partition in ["fra", "muc"] {
+        let device =
+            format!("{{ address: 10.0.0.1, user: a, role: leaf, group: pair, host_key: '{KEY}' }}");
+        let inventory =
+            format!("partition: {partition}\ndevices: {{ leaf01: {device}, leaf02: {device} }}\n");
+        fs::write(dir.path().join(format!("partitions/{partition}.yaml")), inventory).unwrap();
+    }
+    let said = plan(dir.path(), &["--inventory", "partitions"]);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    insta::assert_snapshot!(text(&said.stdout));
+}
+
+#[test]
 fn a_plan_takes_tags_and_inputs() {
     let dir = site();
     let jobs = |arguments: &[&str]| {

@@ -11,7 +11,7 @@ use pipelines::gate::{Asks, Gate, Gates};
 use pipelines::left_out::LeftOut;
 use pipelines::load::{Found, Need, load};
 use pipelines::name::LockName;
-use pipelines::plan::{Job, Plan, Task, When, Window};
+use pipelines::plan::{Job, Plan, Rollout, Task, When, Window};
 use pipelines::source::File;
 use pipelines::trigger::Trigger;
 use pipelines::trigger::limit::Limit;
@@ -136,6 +136,9 @@ fn text(report: &Report<'_>, happened: &Trigger) -> String {
     text.push('\n');
     let rows = plan.jobs.iter().enumerate().map(|(index, job)| row(index, job));
     text.push_str(&output::table(&["#", "PARTITION", "JOB", "RUNS", "AFTER"], rows));
+    for (index, rollout) in plan.rollouts.iter().enumerate() {
+        text.push_str(&waves(plan, index, rollout));
+    }
     let gates = Gates::new(&plan.jobs);
     for (index, job) in plan.jobs.iter().enumerate() {
         if let Task::Gate(gate) = &job.task {
@@ -167,6 +170,24 @@ fn message(index: usize, job: &Job, gate: &Gate, lock: Option<&LockName>) -> Str
     if let Some(lock) = lock {
         let _ = writeln!(text, "   the run may hold the lock {lock} while it waits");
     }
+    text
+}
+
+/// What comes in which wave.
+fn waves(plan: &Plan, index: usize, rollout: &Rollout) -> String {
+    let is_of = |job: &&Job| job.rollouts.iter().any(|member| member.rollout as usize == index);
+    let partition = plan.jobs.iter().find(is_of).map(|job| &job.partition);
+    let over = match (&rollout.job, partition) {
+        (Some(job), Some(partition)) => format!("devices of {job} in {partition}"),
+        _ => "partitions".to_owned(),
+    };
+    let mut text = format!("\nrollout over {over}:\n");
+    let rows = (0..rollout.waves()).map(|wave| {
+        let units = rollout.units.iter().filter(|unit| unit.wave == wave);
+        let units: Vec<&str> = units.map(|unit| unit.name.as_str()).collect();
+        vec![(wave + 1).to_string(), units.join(", ")]
+    });
+    text.push_str(&output::table(&["WAVE", "UNITS"], rows));
     text
 }
 
