@@ -42,7 +42,7 @@ impl Sshd {
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile {0}/pid\n\
              AuthorizedKeysFile {1}\nUsePAM no\nStrictModes no\nPermitUserRC no\n\
-             MaxStartups 100\nSubsystem sftp internal-sftp\nSetEnv TMPDIR={0}\n",
+             MaxStartups 100\nSubsystem sftp internal-sftp\nSetEnv TMPDIR={0} HOME={0}\n",
             dir.display(),
             authorized.display()
         );
