@@ -27,9 +27,9 @@ impl Core {
         for Wanted { key, holder, device } in self.locks_of(job) {
             let held = self.state.locks.get(&key);
             // Who works at a device that failed takes it over.
-            if held.is_none_or(|lock| lock.failed.is_some() && lock.in_doubt.is_none()) {
-                let since = self.now;
-                let (holder, failed, in_doubt) = (Some(holder), None, None);
+            if held.is_none_or(|lock| lock.failed.is_some()) {
+                let in_doubt = held.and_then(|lock| lock.in_doubt);
+                let (holder, failed, since) = (Some(holder), None, self.now);
                 self.put(Change::Lock(Lock { key, holder, device, failed, since, in_doubt }));
             }
         }
@@ -75,7 +75,8 @@ impl Core {
         let in_doubt = lock.in_doubt.filter(|doubt| !is_over(*doubt));
         let failed = match states.iter().any(|it| it.tried > 0) {
             true => states.iter().find(|it| it.state.is_failure()).map(|it| it.id),
-            false => None,
+            // None of them was tried again, so that the device is as it was.
+            false => lock.failed,
         };
         if in_doubt.is_none() && failed.is_none() {
             return self.free(lock.key);

@@ -101,6 +101,9 @@ impl Core {
         let Some(active) = self.state.runs.get(&run) else { return };
         let wave = |rollout: &Rollout| rollout.wave().unwrap_or_default();
         let waves: Vec<u32> = active.rollouts.iter().map(wave).collect();
+        for rollout in 0..waves.len() as u32 {
+            self.deadlines.clear(Due::Wave(run, rollout));
+        }
         if waves != active.run.waves {
             let run = Run { waves, ..active.run.clone() };
             self.put(Change::Run(run));

@@ -164,3 +164,37 @@ fn a_gate_opens_when_the_wave_of_its_partition_has_come() {
     world.work("muc/mgmt01", Outcome::Succeeded);
     assert_eq!(world.status(1), "succeeded");
 }
+
+#[test]
+fn a_retry_that_does_not_get_to_a_failed_device_leaves_its_partner_untouched() {
+    let mut world = world(paired(1, Some(1)));
+    world.work("fra/mgmt01", FAILED);
+    // Its only agent takes nothing, and somebody cancels what was to be tried again.
+    world.cordon("fra/mgmt01", true);
+    world.retry(1);
+    assert_eq!(world.job("1.0"), "queued");
+    world.cancel(1);
+    assert_eq!(world.status(1), "cancelled");
+    world.cordon("fra/mgmt01", false);
+    let mut partner = paired(1, None);
+    partner.rollouts.clear();
+    partner.jobs = vec![partner.jobs[1].clone()];
+    partner.jobs[0].rollouts.clear();
+    world.trigger("delivery-2", partner);
+    assert_eq!(world.job("2.0"), "queued");
+}
+
+#[test]
+fn what_may_still_run_at_a_device_is_over_once_the_same_job_has_succeeded_there() {
+    let mut world = world(paired(1, Some(1)));
+    world.work("fra/mgmt01", Outcome::CancelUnconfirmed { reason: "no answer".into() });
+    world.trigger("delivery-2", paired(1, None));
+    // Only the run that knows of it may work there.
+    assert_eq!(world.job("2.0"), "queued");
+    world.retry(1);
+    assert_eq!([world.job("1.0"), world.job("2.0")], ["active", "queued"]);
+    world.end_job("1.0", Outcome::Succeeded);
+    world.end_job("1.3", Outcome::Succeeded);
+    // The group is free, and the older run's next device comes first.
+    assert_eq!([world.job("1.1"), world.job("2.0")], ["active", "queued"]);
+}
