@@ -19,7 +19,6 @@ use crate::call::Calls;
 use crate::check::{Inventories, reads_anything};
 use crate::compile::Explained;
 use crate::condition::Condition;
-use crate::devices::Named;
 use crate::diagnostic::{Code, Report};
 use crate::gate::{Asks, Gate, Gates};
 use crate::graph::Graph;
@@ -30,8 +29,7 @@ use crate::limits;
 use crate::matrix::Combination;
 use crate::name::{AgentName, JobName, PartitionName};
 use crate::plan::{
-    Cache, Concurrency, Container, Job, Member, Network, OnLost, Plan, Pull, Rollout, Task, When,
-    Window,
+    Cache, Concurrency, Container, Job, Network, OnLost, Plan, Pull, Rollout, Task, When, Window,
 };
 use crate::probe::Probe;
 use crate::schedule::UTC;
@@ -148,10 +146,7 @@ struct Instance<'p, 'c> {
     written: &'p Written,
     partition: &'p PartitionName,
     matrix: &'p Combination,
-    device: Option<Named<'p>>,
-    /// The unit of a rollout that the device is.
-    member: Option<Member>,
-    is_shared: bool,
+    target: Target<'p>,
     /// The only one that it may run on.
     agent: Option<&'p AgentName>,
     condition: Option<&'c Condition>,
@@ -238,41 +233,26 @@ impl<'p> Expansion<'p> {
             let needs = self.needs(written, partition);
             let agents = self.agents(&written.agents, partition)?;
             let targets = self.targets(written, partition)?;
+            let condition = condition.as_ref();
+            let instance = |matrix, target, agent| Instance {
+                written,
+                partition,
+                matrix,
+                target,
+                agent,
+                condition,
+                reads,
+            };
             if targets.is_empty() {
-                let (device, member, is_shared, agent) = (None, None, false, None);
-                let (matrix, condition) = (&NO_MATRIX, None);
-                let instance = Instance {
-                    written,
-                    partition,
-                    matrix,
-                    device,
-                    member,
-                    is_shared,
-                    agent,
-                    condition,
-                    reads,
-                };
                 let reason = match &needs {
                     Err(job) => Reason::Need { job: job.clone() },
                     Ok(_) => Reason::NoDevice,
                 };
-                self.leave_out(&instance, reason);
+                self.leave_out(&instance(&NO_MATRIX, Target::default(), None), reason);
             }
             for ((matrix, target), &agent) in each(variants, &targets, &agents) {
                 let needs = self.needs_of(written, partition, target, &needs);
-                let condition = condition.as_ref();
-                let Target { device, member, is_shared } = *target;
-                let instance = Instance {
-                    written,
-                    partition,
-                    matrix,
-                    device,
-                    member,
-                    is_shared,
-                    agent,
-                    condition,
-                    reads,
-                };
+                let instance = instance(matrix, *target, agent);
                 match written.task.as_ref().map(|task| &task.value) {
                     Some(WrittenTask::Pipeline(call)) => {
                         self.add_call(&instance, call, &needs, report)?;
@@ -327,7 +307,7 @@ impl<'p> Expansion<'p> {
         if let Some(reason) = self.unchosen.get(partition) {
             return Err(reason.clone());
         }
-        if let Some((device, _)) = instance.device
+        if let Some((device, _)) = instance.target.device
             && !Limit::allow_device(self.known.trigger.limit(), partition, device)
         {
             return Err(Reason::Limited);
@@ -338,10 +318,10 @@ impl<'p> Expansion<'p> {
             partition: partition.as_str(),
             labels: inventory.map(|inventory| &inventory.labels),
             matrix,
-            device: instance.device,
+            device: instance.target.device,
             agent: instance.agent.map(AgentName::as_str),
         };
-        let of_device = instance.device.map(|(_, device)| &device.variables);
+        let of_device = instance.target.device.map(|(_, device)| &device.variables);
         let inherited: Vec<_> =
             inventory.map(|it| &it.variables).into_iter().chain(of_device).collect();
         let place = instance.reads.then_some(&place);
@@ -416,7 +396,7 @@ impl<'p> Expansion<'p> {
             artifacts: artifacts.map(|glob| glob.as_str().to_owned()).chain(rendered).collect(),
             artifacts_expire_s: written.artifacts.as_ref().and_then(|it| it.expire_s),
             lock: written.lock.as_ref().map(|lock| lock.value.clone()),
-            rollouts: instance.member.into_iter().collect(),
+            rollouts: instance.target.member.into_iter().collect(),
             exclusive: instance.exclusive(),
             labels: written.agents.labels(),
             retry: retry.filter(|retry| retry.max > 0 && gate.is_none()).cloned(),

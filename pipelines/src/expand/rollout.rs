@@ -11,7 +11,7 @@ use crate::plan::{Exclusive, Job, Member, Rollout, Unit};
 use crate::source::Span;
 
 /// What an instance of a job is for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Target<'p> {
     pub(super) device: Option<Named<'p>>,
     /// The unit of a rollout that the device is.
@@ -128,13 +128,14 @@ impl<'p> Expansion<'p> {
 impl Instance<'_, '_> {
     /// Its device, if the job is for several.
     pub(super) fn of_each(&self) -> Option<DeviceName> {
-        self.device.filter(|_| self.written.devices.is_some()).map(|(name, _)| name.clone())
+        self.target.device.filter(|_| self.written.devices.is_some()).map(|(name, _)| name.clone())
     }
 
     /// What it works at alone.
     pub(super) fn exclusive(&self) -> Option<Exclusive> {
-        let (name, device) = self.device?;
-        (!self.is_shared).then(|| Exclusive { device: name.clone(), group: device.group.clone() })
+        let (name, device) = self.target.device?;
+        (!self.target.is_shared)
+            .then(|| Exclusive { device: name.clone(), group: device.group.clone() })
     }
 }
 

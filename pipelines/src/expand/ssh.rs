@@ -17,7 +17,7 @@ pub(super) fn ssh(
     fill: &fill::Filled<'_>,
     report: &mut Report<'_>,
 ) -> Option<Ssh> {
-    let (name, device) = instance.device?;
+    let (name, device) = instance.target.device?;
     let job = instance.written;
     let reboot = job.reboot.as_ref().map(|reboot| Reboot {
         wait_s: reboot.wait_s,
@@ -77,7 +77,7 @@ pub(super) fn elsewhere<'i>(
     instance: &Instance<'_, '_>,
     inventory: &'i Inventory,
 ) -> Option<&'i AgentName> {
-    let (device, _) = instance.device?;
+    let (device, _) = instance.target.device?;
     match check::elsewhere(instance.written, device, inventory) {
         Elsewhere::On(agent) => Some(agent),
         Elsewhere::Any | Elsewhere::Nowhere => None,

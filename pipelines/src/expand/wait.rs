@@ -43,7 +43,7 @@ fn probe(
             Check::HostKey { device: Box::new(ssh::reached(&device.value, found, inventory)) }
         }
         Written::HostKey(None) => {
-            let (name, device) = instance.device?;
+            let (name, device) = instance.target.device?;
             Check::HostKey { device: Box::new(ssh::reached(name, device, inventory?)) }
         }
         Written::Http { url, status, body, ca } => Check::Http(Http {
