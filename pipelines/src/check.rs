@@ -1,6 +1,7 @@
 //! What a pipeline's parts say about each other: names that must exist, and what must fit.
 
 mod agents;
+mod choice;
 mod cycle;
 mod devices;
 mod gates;
@@ -59,6 +60,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
     };
     distinct(&pipeline.partitions, "`partitions`", report);
     canary(pipeline, &names, report);
+    let inventories = &*choice::of_possible(pipeline, inventories);
     window::check(pipeline, inventories, report);
     texts::check_choice(pipeline, report);
     let templates = Templates::new(Tree::unavailable("nothing is filled in yet"));
