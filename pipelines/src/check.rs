@@ -12,6 +12,7 @@ mod remote;
 mod schedules;
 mod script;
 mod secrets;
+pub(crate) mod source;
 mod texts;
 mod wait;
 mod window;

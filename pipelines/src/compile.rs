@@ -6,6 +6,7 @@ use crate::check::{self, Inventories};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Report, quoted};
 use crate::expand::{Known, expand};
 use crate::extend;
+use crate::files::Files;
 use crate::include::{self, Pinned};
 use crate::input;
 use crate::inventory;
@@ -99,6 +100,18 @@ pub fn lint(sources: &Sources) -> Diagnostics {
     let mut found = Diagnostics::default();
     read(sources, &mut found);
     found.warn_only_about(Code::InventoryNotAtHand);
+    found.sorted()
+}
+
+/// What a pipeline's jobs cannot find in their repository, or cannot do where they run; nothing of what
+/// [`lint`] finds.
+pub fn lint_source(sources: &Sources, files: &Files) -> Diagnostics {
+    let (mut found, mut told) = (Diagnostics::default(), Diagnostics::default());
+    let file = sources.pipeline.as_ref().ok();
+    let parsed = file.and_then(|file| parse(file, None, sources, &mut told));
+    if let Some((pipeline, texts)) = parsed {
+        check::source::check(&pipeline, files, &mut Report::among(&texts, &mut found));
+    }
     found.sorted()
 }
 

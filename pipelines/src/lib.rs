@@ -9,6 +9,7 @@
 
 pub mod compile;
 pub mod diagnostic;
+pub mod files;
 pub mod gate;
 pub mod glob;
 pub mod id;
@@ -25,6 +26,7 @@ pub mod name;
 pub mod order;
 pub mod outcome;
 pub mod output;
+pub mod placeholder;
 pub mod plan;
 pub mod probe;
 pub mod quantity;
@@ -51,6 +53,7 @@ mod image;
 mod keys;
 mod parse;
 mod scope;
+mod shell;
 mod suggest;
 mod template;
 mod tree;

@@ -116,6 +116,17 @@ impl Source {
         self.line_starts.get(line.saturating_sub(1) as usize).copied().unwrap_or(end)
     }
 
+    /// The place of an offset in bytes, which must be the start of a character.
+    pub(crate) fn position(&self, byte: usize) -> Position {
+        let byte = byte.min(self.text.len());
+        let line = self.line_starts.partition_point(|start| *start as usize <= byte);
+        let start = self.line_starts[line - 1] as usize;
+        let column = self.text[start..byte].chars().count() + 1;
+        let [line, column, byte] =
+            [line, column, byte].map(|it| u32::try_from(it).unwrap_or(u32::MAX));
+        Position { line, column, byte }
+    }
+
     /// A line, counted from 1, without its line break; empty behind the last one.
     pub fn line(&self, line: u32) -> &str {
         let index = line.saturating_sub(1) as usize;

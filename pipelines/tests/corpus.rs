@@ -5,7 +5,8 @@
 mod support;
 
 use insta::assert_snapshot;
-use pipelines::compile::compile;
+use pipelines::compile::{compile, lint, lint_source};
+use pipelines::files::Files;
 use pipelines::inventory;
 use pipelines::source::File;
 use support::{cases, sources, trigger, yaml_files};
@@ -30,6 +31,24 @@ fn invalid_pipelines_give_advice() {
         let found = compile(&sources(&path, &bytes), &trigger(&bytes))
             .expect_err(&format!("{name} should not compile"));
         insta::with_settings!({ snapshot_path => "cases/invalid", prepend_module_to_snapshot => false }, {
+            assert_snapshot!(name, found.render());
+        });
+    }
+}
+
+#[test]
+fn jobs_are_compared_with_the_files_of_their_repository() {
+    for (name, bytes) in yaml_files(&cases("source")) {
+        let listing = cases("source").join(format!("{name}.txt"));
+        let listing = std::fs::read_to_string(listing).unwrap();
+        let file = |line: &str| {
+            let (mode, path) = line.split_once(' ').unwrap();
+            (path.to_owned(), mode == "100755")
+        };
+        let sources = sources(&format!(".garrison/{name}.yaml"), &bytes);
+        assert_eq!(lint(&sources).render(), "", "{name} has other mistakes");
+        let found = lint_source(&sources, &Files::new(listing.lines().map(file)));
+        insta::with_settings!({ snapshot_path => "cases/source", prepend_module_to_snapshot => false }, {
             assert_snapshot!(name, found.render());
         });
     }

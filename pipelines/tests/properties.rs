@@ -6,7 +6,8 @@ mod support;
 
 use std::fmt::Write;
 
-use pipelines::compile::{compile, lint};
+use pipelines::compile::{compile, lint, lint_source};
+use pipelines::files::Files;
 use pipelines::glob::Glob;
 use pipelines::inventory;
 use pipelines::plan::Plan;
@@ -27,7 +28,8 @@ fn exercise(bytes: &[u8]) {
         assert_eq!(plan.sha256().len(), 64);
         assert!(lint(&sources).is_empty());
     }
-    for found in once.err().iter().flat_map(|found| found.iter()) {
+    let beside = lint_source(&sources, &Files::default());
+    for found in once.err().iter().chain([&beside]).flat_map(|found| found.iter()) {
         assert!(!found.message.is_empty() && found.help.is_some(), "{found}");
         let is_own = found.file == ".garrison/a.yaml";
         assert!(found.span.start.line >= 1);
@@ -55,7 +57,8 @@ fn assert_ordered(plan: &Plan) {
 }
 
 fn corpus() -> Vec<Vec<u8>> {
-    let kinds = ["valid", "invalid", "inventories", "inventory-valid", "inventory-invalid"];
+    let kinds =
+        ["valid", "invalid", "source", "inventories", "inventory-valid", "inventory-invalid"];
     let files = kinds.map(|kind| yaml_files(&cases(kind)));
     files.into_iter().flatten().map(|(_, bytes)| bytes).collect()
 }
@@ -116,8 +119,65 @@ const PIECES: &[&str] = &[
     ".nan",
 ];
 
+/// What scripts are made of.
+const WORDS: &[&str] = &[
+    " ",
+    "\n",
+    "'",
+    "\"",
+    "\\",
+    "$(",
+    ")",
+    "(",
+    "`",
+    "${",
+    "}",
+    "{{",
+    "}}",
+    "<<E",
+    "\nE\n",
+    ">",
+    "<",
+    "|",
+    ";",
+    "&",
+    "#",
+    "=",
+    "@",
+    "-",
+    "é",
+    "a",
+    "./",
+    "../",
+    "cd ",
+    "sh -c ",
+    "sh ",
+    "sudo -u ",
+    "docker run ",
+    "-it ",
+    "-w ",
+    "-v $(pwd):/w ",
+    "ansible-playbook ",
+    "-e @",
+    "-i",
+    "--tags",
+    ".yaml",
+    "export KUBECONFIG=/",
+    "timeout ",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn odd_scripts_never_panic(words in prop::collection::vec(prop::sample::select(WORDS), 0..40)) {
+        let script = serde_json::to_string(&words.concat()).unwrap();
+        let text = format!(
+            "on: {{ manual: {{}} }}\npartitions: [fra-equ01]\njobs:\n  a: {{ container: x, run: {script} }}\n"
+        );
+        let sources = sources(".garrison/a.yaml", text.as_bytes());
+        lint_source(&sources, &Files::default());
+    }
 
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {

@@ -1,11 +1,13 @@
 //! `garrison lint`.
 
+mod source;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use pipelines::compile::lint;
+use pipelines::compile::{lint, lint_source};
 use pipelines::diagnostic::{Diagnostic, Diagnostics};
 use pipelines::inventory;
 use pipelines::load::{Need, load};
@@ -21,6 +23,10 @@ use crate::output::{self, Format};
 pub struct Options {
     /// Pipeline files; all of .garrison/ if left out, which need not be there beside --inventory.
     files: Vec<PathBuf>,
+    /// Looks at jobs together with the files of the repository in this folder: what they run, and what that
+    /// reads, must be there.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = ".")]
+    source: Option<PathBuf>,
     #[command(flatten)]
     folders: Folders,
 }
@@ -35,10 +41,14 @@ struct Report {
 /// Checks files; the exit status is 2 if there is an error.
 pub fn run(options: &Options, format: Format) -> Result<Exit, Failure> {
     let inventory = options.folders.inventory.as_deref();
+    // As paths are told: without the folder that this runs in.
+    let root =
+        options.source.as_deref().filter(|it| *it != Path::new(".")).unwrap_or(Path::new(""));
+    let folder = root.join(FOLDER);
     let pipelines = match options.files.is_empty() {
         // A repository of inventories alone.
-        true if inventory.is_some() && !Path::new(FOLDER).exists() => Vec::new(),
-        true => files::yaml_files(Path::new(FOLDER)).map_err(|failure| {
+        true if inventory.is_some() && !folder.exists() => Vec::new(),
+        true => files::yaml_files(&folder).map_err(|failure| {
             Failure::usage(format!("{failure}; run this in a repository, or name the files"))
         })?,
         false => options.files.clone(),
@@ -47,14 +57,22 @@ pub fn run(options: &Options, format: Format) -> Result<Exit, Failure> {
         Some(folder) => files::yaml_files(folder)?,
         None => Vec::new(),
     };
+    let at = options.source.as_deref();
+    let source = at.map(source::files).transpose()?;
     let mut found: Vec<Diagnostics> = Vec::new();
     for path in &pipelines {
         let among = files::partitions(inventory)?;
         let fetch = |need: &Need| files::fetch(need, path, &options.folders);
-        let mut own = lint(&load(path.to_string_lossy(), among, fetch));
-        // What several pipelines include or start is told once.
-        own.retain(|it| !found.iter().flat_map(Diagnostics::iter).any(|told| told == it));
-        found.push(own);
+        let sources = load(path.to_string_lossy(), among, fetch);
+        let beside = source.as_ref().map(|files| lint_source(&sources, files));
+        for mut own in [Some(lint(&sources)), beside].into_iter().flatten() {
+            // What several pipelines include or start is told once.
+            own.retain(|it| !found.iter().flat_map(Diagnostics::iter).any(|told| told == it));
+            found.push(own);
+        }
+    }
+    if let Some(files) = &source {
+        found.extend(source::placeholders(root, files)?);
     }
     for path in &inventories {
         found.extend(inventory::read(&read(path)?, &files::partition(path)?).err());

@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pipelines::compile::{explain, lint};
+use pipelines::compile::{explain, lint, lint_source};
+use pipelines::files::Files;
 use pipelines::inventory;
 use pipelines::load::{Need, load};
 use pipelines::schedule;
@@ -28,6 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
             Need::Inventory(_) => file("fra.yaml", INVENTORY.replace("KEY", KEY).as_bytes()),
         })
     });
+    let _ = lint_source(&sources, &Files::new([("main.yaml".to_owned(), false)]));
     let changed = Some(vec!["roles/a".to_owned()]);
     for trigger in [Trigger::by_hand(), Trigger::push("main").with_changed(changed)] {
         let once = explain(&sources, &trigger);

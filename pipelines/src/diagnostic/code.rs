@@ -171,6 +171,11 @@ codes! {
     InvalidRollout = "P144", "A `rollout` cannot be used where or as it is.";
     OutputsOfDevices = "P145", "A job that runs for each of several devices has outputs.";
     UnknownLimit = "P146", "A run is to be held to what is not there.";
+    MissingFile = "P150", "A command reads a file that the repository does not have.";
+    NotExecutable = "P151", "A script that is run by its path is not executable.";
+    NoTerminal = "P152", "A command asks for a terminal, and a job has none.";
+    OutsideOfContainer = "P153", "A variable names a file that a job's container does not see.";
+    Placeholder = "P154", "A placeholder such as `CHANGE_ME` was never replaced.";
 }
 
 impl fmt::Display for Code {

@@ -47,6 +47,18 @@ impl<'a> Report<'a> {
         self.source
     }
 
+    /// Where in the text at `span` a word stands for the `nth` time, from 0; all of it if the text is written
+    /// otherwise than it reads.
+    pub(crate) fn place_of(&self, span: Span, word: &str, nth: usize) -> Span {
+        let source = self.sources.get(usize::from(span.file.0)).unwrap_or(self.source);
+        let from = span.start.byte as usize;
+        let text = source.text().get(from..span.end.byte as usize).unwrap_or_default();
+        let Some((index, _)) = text.match_indices(word).nth(nth) else { return span };
+        let start = source.position(from + index);
+        let end = source.position(from + index + word.len());
+        Span { start, end, ..span }
+    }
+
     /// An error at `span`, and what to do about it. [`Span::START`] stands for the whole file,
     /// of which no line is shown.
     pub(crate) fn error(
