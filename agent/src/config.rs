@@ -1,5 +1,7 @@
 //! The agent's configuration file, read and checked before anything is opened.
 
+mod duties;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +14,8 @@ use serde::Deserialize;
 use crate::cache;
 use crate::content;
 use crate::spool::Quota;
+
+pub use duties::Duties;
 
 /// `agent.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -47,6 +51,9 @@ pub struct Config {
     /// the one before it runs again. A duration such as `2m`.
     #[serde(default = "default_upgrade_patience")]
     upgrade_patience: Time,
+    /// What `garrison agent doctor` tests beside the agent itself; the agent does not read it.
+    #[serde(default)]
+    pub doctor: Duties,
 }
 
 /// A number of bytes.
@@ -197,7 +204,7 @@ impl Config {
                 self.log_quota_attempt.0, self.log_quota.0
             ));
         }
-        self.label_problem()
+        self.label_problem().or_else(|| self.doctor.problem())
     }
 
     fn label_problem(&self) -> Option<String> {
@@ -230,6 +237,21 @@ mod tests {
         assert_eq!(config.capacity, 8);
         assert_eq!(config.cache_bytes, Size(10 << 30));
         assert_eq!(config.content_bytes, Size(10 << 30));
+    }
+
+    #[test]
+    fn what_the_doctor_tests_is_checked() {
+        let with = |text: &str| load(&format!("coordinator = 'https://h:1'\n[doctor]\n{text}"));
+        let duties = with("hairpin = ['203.0.113.5:22']\ndhcp = ['eth1']\ndefault_route = 'bgp'");
+        assert_eq!(duties.unwrap().doctor.default_route.as_deref(), Some("bgp"));
+        for (text, words) in [
+            ("hairpin = ['203.0.113.5']", "write HOST:PORT, such as 203.0.113.5:22"),
+            ("dhcp = ['../eth1']", "write an interface, such as eth1"),
+            ("dchp = []", "dchp"),
+        ] {
+            let error = with(text).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! [`attempt`] is its directory, [`content`] brings its source and [`secrets`] its secrets, [`keeper`] has a
 //! [`runner`] started for as long as its [`lease`] lasts, an [`executor`] does the work,
 //! [`mask`] and [`spool`] keep its output, [`upload`] sends that on. [`upgrade`] brings the agent
-//! itself to another program.
+//! itself to another program. [`doctor`] tests what all of it needs.
 
 pub mod app;
 pub mod config;
@@ -28,5 +28,6 @@ pub mod processes;
 pub mod upgrade;
 pub mod inherited;
 pub mod clock;
+pub mod doctor;
 
 mod insist;

@@ -181,6 +181,21 @@ impl Policy {
         self.check_wait(&order.job.wait)
     }
 
+    /// Where it rests, or would rest.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether any job may run in a container.
+    pub fn allows_containers(&self) -> bool {
+        self.rules.container.allow
+    }
+
+    /// Whether containers may use this host's network.
+    pub fn allows_host_network(&self) -> bool {
+        self.rules.container.host_network
+    }
+
     /// The values that must never leave this host in output, read anew from their files: each
     /// file's whole content, trimmed.
     pub fn mask_values(&self) -> Result<Vec<String>, Error> {

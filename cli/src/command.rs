@@ -4,6 +4,7 @@ pub mod agents;
 pub mod artifacts;
 pub mod audit;
 pub mod change;
+pub mod doctor;
 pub mod environments;
 mod files;
 pub mod gates;

@@ -10,7 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::command;
 use crate::exit::{Exit, Failure};
+use crate::output::Format;
 
 /// What the coordinator is started with.
 #[derive(Debug, Args)]
@@ -38,8 +40,10 @@ enum CoordinatorAction {
 /// What an agent is started with.
 #[derive(Debug, Args)]
 pub struct AgentOptions {
+    #[command(subcommand)]
+    action: Option<AgentAction>,
     /// Its configuration.
-    #[arg(long, short, default_value = "/etc/garrison/agent.toml")]
+    #[arg(long, short, global = true, default_value = "/etc/garrison/agent.toml")]
     config: PathBuf,
     /// File with a join token; it is used only if the agent has not joined yet.
     #[arg(long)]
@@ -47,6 +51,15 @@ pub struct AgentOptions {
     /// Reads and checks configuration, policy and state, and does nothing else.
     #[arg(long)]
     check: bool,
+}
+
+/// What is done on an agent's host instead of running it.
+#[derive(Debug, Subcommand)]
+enum AgentAction {
+    /// Tests what an agent needs here: configuration, disk, certificate, coordinator, clock, Docker, keys, and
+    /// what `[doctor]` of the configuration names. It disturbs no agent that runs. Exit status 1 if anything
+    /// keeps jobs from running.
+    Doctor,
 }
 
 /// Runs the coordinator until a signal.
@@ -81,7 +94,10 @@ fn replay(data: &Path) -> Result<Exit, Failure> {
 }
 
 /// Runs an agent until a signal.
-pub fn agent(options: &AgentOptions) -> Result<Exit, Failure> {
+pub fn agent(options: &AgentOptions, format: Format) -> Result<Exit, Failure> {
+    if let Some(AgentAction::Doctor) = options.action {
+        return command::doctor::run(&options.config, format);
+    }
     let config = agent::config::Config::load(&options.config).map_err(Failure::usage)?;
     let token = options.join_token_file.as_ref().map(|path| {
         std::fs::read_to_string(path)

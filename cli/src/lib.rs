@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
         Command::Runner { dir } => return agent::runner::main(&dir),
         Command::Demo(options) => demo::run(&options),
         Command::Coordinator(options) => daemon::coordinator(&options),
-        Command::Agent(options) => daemon::agent(&options),
+        Command::Agent(options) => daemon::agent(&options, cli.output),
         Command::Inventory(action) => command::inventory::run(&action),
         Command::Lint(options) => command::lint::run(&options, cli.output),
         Command::Plan(options) => command::plan::run(&options, cli.output),

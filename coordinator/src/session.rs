@@ -193,6 +193,13 @@ impl v1::link_server::Link for Sessions {
         let opened = opening.await.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(opened?))
     }
+
+    async fn ping(&self, request: Request<v1::PingRequest>) -> Result<Response<v1::Pong>, Status> {
+        let (peer, _) = valid(&request)?;
+        self.known(&peer)?;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Ok(Response::new(v1::Pong { version, time_us: driver::now().0 }))
+    }
 }
 
 impl Sessions {

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod delay;
 pub mod disk;
 pub mod engine;
+pub mod firewall;
 pub mod nats;
 pub mod network;
 pub mod processes;

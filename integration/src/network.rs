@@ -117,7 +117,8 @@ fn ip(arguments: &[&str]) {
     run("ip", arguments);
 }
 
-fn run(program: &str, arguments: &[&str]) {
+/// Runs a program, which must succeed.
+pub(crate) fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output();
     let output =
         output.unwrap_or_else(|error| panic!("{program}: {error}; apt-get install iproute2"));

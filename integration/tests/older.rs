@@ -190,3 +190,20 @@ fn a_newer_agent_works_for_an_older_coordinator() {
     let run = older.world.trigger();
     older.check(run);
 }
+
+#[test]
+fn the_doctor_of_a_newer_agent_bears_an_older_coordinator() {
+    let Some(older) = Older::start() else { return };
+    let config = older.world.site.agent_dir("fra", "mgmt01").join("agent.toml");
+    let said = older.world.garrison(&[
+        "agent",
+        "doctor",
+        "--output",
+        "json",
+        "--config",
+        config.to_str().unwrap(),
+    ]);
+    let findings = said.json()["findings"].clone();
+    let found = findings.as_array().unwrap().iter().find(|it| it["check"] == "coordinator");
+    assert_eq!(found.unwrap()["status"], "warn", "{said:?}");
+}

@@ -115,6 +115,8 @@ async fn nobody_without_a_certificate_gets_a_link() {
     let mut client = LinkClient::new(channel(&world, None).await);
     let status = client.control(tokio_stream::once(hello(1))).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
+    let status = client.ping(proto::v1::PingRequest {}).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
     assert!(status.message().contains("needs an agent's certificate"), "{status}");
 }
 

@@ -7,6 +7,7 @@
 //! comes by attaching before the start. After a restart of the engine the container is found again
 //! by its id; what it wrote meanwhile is a marked gap.
 
+mod about;
 mod container;
 mod engine;
 pub mod image;
@@ -27,6 +28,7 @@ use engine::Engine;
 use running::{Ending, Error, Running};
 use services::Services;
 
+pub use about::{About, about};
 pub use engine::{Address, Error as EngineError};
 pub use left::{end, reap, reap_regularly};
 

@@ -1,7 +1,7 @@
 //! What logs in to a device: the way there, and private keys.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +71,11 @@ impl Login {
         let patience = ssh.timeout_s.map_or(PATIENCE, |s| Duration::from_secs(s.into()));
         Login { jumps: way, device, keys: Vec::new(), patience }
     }
+}
+
+/// Whether a file holds a key that can log in; or why not, for people.
+pub(crate) fn check_file(path: &Path) -> Result<(), String> {
+    of_files(&[path.to_owned()]).map(|_| ()).map_err(|error| error.to_string())
 }
 
 impl fmt::Debug for Key {
