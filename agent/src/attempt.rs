@@ -281,8 +281,8 @@ impl Attempt {
         outcome: Outcome,
     ) -> Result<Verdict, Error> {
         let finished_us = clock::wall_us();
-        let (artifacts, outputs) = (Vec::new(), Outputs::new());
-        let verdict = Verdict { outcome, started_us, finished_us, log, artifacts, outputs };
+        let (artifacts, outputs, recap) = (Vec::new(), Outputs::new(), None);
+        let verdict = Verdict { outcome, started_us, finished_us, log, artifacts, outputs, recap };
         self.write_verdict(lock, verdict)
     }
 

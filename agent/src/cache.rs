@@ -337,6 +337,7 @@ mod tests {
             .unwrap(),
             source: None,
             artifacts: Vec::new(),
+            inventory: None,
         };
         let of = |partition, repository, key| Name::of(&order(partition, repository), key).unwrap();
         let name = of("fra", "infra", "roles");

@@ -1,5 +1,6 @@
 //! Carrying out one job, by the means that its task names.
 
+mod ansible;
 mod process;
 pub mod docker;
 mod render;
@@ -25,6 +26,7 @@ use crate::secrets::Given;
 
 use render::Render;
 
+pub(crate) use ansible::recap;
 pub use docker::Docker;
 pub use process::Process;
 pub use ssh::Ssh;

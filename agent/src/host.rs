@@ -371,6 +371,7 @@ fn not_stored(error: &attempt::Error) -> Verdict {
         log: spool::no_output(),
         artifacts: Vec::new(),
         outputs: Outputs::new(),
+        recap: None,
     }
 }
 

@@ -424,6 +424,7 @@ mod tests {
             job: Job::new("job".parse().unwrap(), "fra-equ01".parse().unwrap(), task, Vec::new()),
             source: None,
             artifacts: vec![],
+            inventory: None,
         }
     }
 

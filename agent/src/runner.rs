@@ -8,6 +8,7 @@
 mod artifacts;
 mod cache;
 mod outputs;
+mod recap;
 pub mod bury;
 pub mod control;
 pub mod handle;
@@ -26,6 +27,7 @@ use pipelines::order::{self, Order};
 use pipelines::outcome::{Artifact, LogEnd, Outcome, Progress, Verdict};
 use pipelines::output::Outputs;
 use pipelines::plan::Task;
+use pipelines::recap::Recap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -112,6 +114,7 @@ struct Ended {
     log: LogEnd,
     artifact: Option<Artifact>,
     outputs: Outputs,
+    recap: Option<Recap>,
 }
 
 /// Runs the attempt in `dir` with the handover that stdin holds.
@@ -187,6 +190,7 @@ impl Runner {
             log: ended.log,
             artifacts: ended.artifact.into_iter().collect(),
             outputs: ended.outputs,
+            recap: ended.recap.map(Box::new),
         };
         match self.write(verdict) {
             Ok(verdict) => {
@@ -217,6 +221,7 @@ impl Runner {
         let (stopper, stop) = Stopper::new();
         let control = control::Server::bind(self.attempt.dir())?;
         outputs::prepare(self.attempt.dir(), &order.job.outputs)?;
+        recap::prepare(self.attempt.dir(), order.job.ansible.as_ref())?;
         self.watch_signals(&stopper)?;
         lease.base()?;
         self.start(&mut state)?;
@@ -243,9 +248,10 @@ impl Runner {
         Ok((order, context))
     }
 
-    /// Writes the verdict; without its outputs, if there is no room for them.
+    /// Writes the verdict; without its recap and its outputs, if there is no room for them.
     fn write(&self, verdict: Verdict) -> Result<Verdict, attempt::Error> {
         match self.attempt.write_verdict(&self.lock, verdict.clone()) {
+            Err(_) if verdict.recap.is_some() => self.write(Verdict { recap: None, ..verdict }),
             Err(error) if !verdict.outputs.is_empty() => {
                 let reason = format!("the job succeeded, but its outputs were not kept: {error}");
                 let outcome = Outcome::InfraError { reason };
@@ -297,6 +303,8 @@ impl Runner {
             Ok(outcome) => outcome,
             Err(_) => after_panic(order, &context).await,
         };
+        let ansible = order.job.ansible.as_ref();
+        let recap = recap::take(&context.dir, ansible, &mut context.output);
         let (outcome, outputs) = match outcome {
             Outcome::Succeeded => {
                 outputs::take(&context.dir, &order.job.outputs, &mut context.output)
@@ -319,8 +327,8 @@ impl Runner {
             Err(error) => incomplete(outcome, &error),
         };
         match outcome {
-            Outcome::Succeeded => Ended { outcome, log, artifact, outputs },
-            other => Ended { artifact, ..Ended::badly(other, log) },
+            Outcome::Succeeded => Ended { outcome, log, artifact, outputs, recap },
+            other => Ended { artifact, recap, ..Ended::badly(other, log) },
         }
     }
 }
@@ -328,7 +336,7 @@ impl Runner {
 impl Ended {
     /// An end that leaves nothing.
     fn badly(outcome: Outcome, log: LogEnd) -> Self {
-        Self { outcome, log, artifact: None, outputs: Outputs::new() }
+        Self { outcome, log, artifact: None, outputs: Outputs::new(), recap: None }
     }
 }
 

@@ -227,6 +227,7 @@ mod tests {
             log: LogEnd { length: 0, sha256: String::new() },
             artifacts: vec![artifact],
             outputs: Default::default(),
+            recap: None,
         }))
     }
 

@@ -134,6 +134,7 @@ impl World {
             log: LogEnd { length: 0, sha256: String::new() },
             artifacts: Vec::new(),
             outputs: Outputs::new(),
+            recap: None,
         };
         self.happens(&Event::AttemptReported {
             agent: self.agent.clone(),
@@ -156,6 +157,7 @@ fn plan(jobs: usize) -> Arc<Plan> {
         lock: None,
         windows: Vec::new(),
         concurrency: None,
+        inventories: Vec::new(),
         rollouts: Vec::new(),
         jobs: (0..jobs).map(job).collect(),
     })

@@ -96,6 +96,7 @@ fn plan() -> Arc<Plan> {
         lock: None,
         windows: Vec::new(),
         concurrency: None,
+        inventories: Vec::new(),
         rollouts: Vec::new(),
         jobs: vec![job],
     })

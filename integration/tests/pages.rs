@@ -659,3 +659,22 @@ fn people_answer_gates_on_open_pages_with_a_keyboard_alone() {
         assert_eq!(browser.complaints(), &[] as &[String]);
     }
 }
+
+#[test]
+fn a_run_shows_what_came_of_ansibles_hosts() {
+    let lines = [
+        r#"{"call": true, "check": false}"#,
+        r#"{"host": "leaf01", "ok": 2, "changed": 1}"#,
+        r#"{"host": "leaf02", "failed": 1}"#,
+        r#"{"failure": "failed", "host": "leaf02", "task": "restart", "message": "<script>alert(1)</script>"}"#,
+    ];
+    let jobs = format!(
+        "  ansible:\n    process: {{}}\n    recap: ansible\n    run: |\n      cat >> $GARRISON_RECAP <<'END'\n      {}\n      END\n",
+        lines.join("\n      ")
+    );
+    let world = World::start(&["fra"], &deploy("fra", &jobs));
+    world.finished(world.trigger());
+    let page = Visitor::inside(&world).text("/runs/1");
+    assert!(page.contains(">2 hosts, 1 changed, leaf02 failed<"), "{page}");
+    assert!(page.contains("leaf02 failed at &#39;restart&#39;: &#60;script&#62;"), "{page}");
+}

@@ -129,6 +129,7 @@ pub(crate) struct Job {
     pub(crate) outputs: Option<Outputs>,
     pub(crate) cache: Option<Cache>,
     pub(crate) services: Option<Services>,
+    pub(crate) ansible: Ansible,
     /// Where it runs, when that is not everywhere.
     pub(crate) partitions: Option<Vec<Spanned<PartitionName>>>,
     pub(crate) lock: Option<Spanned<LockName>>,
@@ -333,6 +334,15 @@ pub(crate) struct Cache {
     pub(crate) span: Span,
     pub(crate) key: Text,
     pub(crate) paths: Vec<Glob>,
+}
+
+/// What a job's Ansible is given and asked for; where each is written.
+#[derive(Default)]
+pub(crate) struct Ansible {
+    /// The partition's devices as its inventory.
+    pub(crate) inventory: Option<Span>,
+    /// What came of each host.
+    pub(crate) recap: Option<Span>,
 }
 
 /// What runs beside a job.

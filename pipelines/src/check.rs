@@ -1,6 +1,7 @@
 //! What a pipeline's parts say about each other: names that must exist, and what must fit.
 
 mod agents;
+mod ansible;
 mod choice;
 mod cycle;
 mod devices;
@@ -73,6 +74,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         lost::check(job, report);
         outputs::check(&outputs, job, report);
         place::check(job, report);
+        ansible::check(pipeline, job, inventories, report);
         script::check(job, report);
         wait::check(pipeline, job, inventories, report);
         remote::check(pipeline, job, inventories, report);

@@ -1,5 +1,6 @@
 //! Jobs times partitions times variants times agents: from a pipeline that was checked to the plan.
 
+mod ansible;
 mod call;
 mod choice;
 mod fill;
@@ -70,8 +71,9 @@ pub(crate) fn expand(
     known: Known<'_>,
     report: &mut Report<'_>,
 ) -> Option<Explained> {
-    let Expansion { mut jobs, mut rollouts, left_out, .. } =
+    let Expansion { mut jobs, mut rollouts, left_out, bytes, .. } =
         Expansion::of(pipeline, inputs, known, report)?;
+    let inventories = ansible::inventories(&jobs, known.inventories, bytes, report)?;
     rollout::over_partitions(pipeline, &mut jobs, &mut rollouts);
     let plan = Plan {
         pipeline: pipeline.name.clone()?,
@@ -80,6 +82,7 @@ pub(crate) fn expand(
         windows: windows(pipeline, &jobs, known.inventories),
         concurrency: concurrency(pipeline)?,
         inputs: inputs.clone(),
+        inventories,
         rollouts,
         jobs,
     };
@@ -388,6 +391,7 @@ impl<'p> Expansion<'p> {
             run: written.run.iter().map(|line| fill.command(line, report)).collect(),
             wait,
             cache: written.cache.as_ref().map(|written| cache(written, &fill, report)),
+            ansible: ansible::ansible(&written.ansible),
             outputs: outputs.map(|name| name.value.clone()).collect(),
             environment: fill.environment(written.environment.as_ref(), report),
             env: fill.into_env(),

@@ -1,6 +1,7 @@
 //! A partition's inventory: what is known of the site, its devices, and how its agents reach them.
 
 mod agent;
+pub mod ansible;
 mod device;
 pub mod host_key;
 mod jump;

@@ -12,8 +12,6 @@ pub(crate) struct Place {
     pub(crate) planned: &'static [(&'static str, &'static str)],
 }
 
-const NOTHING_YET: &str = "remove it; nothing replaces it yet";
-
 pub(crate) const PIPELINE: Place = Place {
     title: "a pipeline",
     keys: &[
@@ -116,6 +114,8 @@ pub(crate) const JOB: Place = Place {
         "outputs",
         "cache",
         "services",
+        "inventory",
+        "recap",
         "partitions",
         "agent",
         "devices",
@@ -125,7 +125,7 @@ pub(crate) const JOB: Place = Place {
         "on_lost",
         "lost_after",
     ],
-    planned: &[("inventory", NOTHING_YET)],
+    planned: &[],
 };
 
 pub(crate) const CONTAINER: Place =

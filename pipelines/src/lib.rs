@@ -30,6 +30,7 @@ pub mod placeholder;
 pub mod plan;
 pub mod probe;
 pub mod quantity;
+pub mod recap;
 pub mod role;
 pub mod schedule;
 pub mod schema;

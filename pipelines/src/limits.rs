@@ -102,6 +102,18 @@ pub const OUTPUT_BYTES: usize = 4 << 10;
 /// Most bytes of all values of a job's outputs together.
 pub const OUTPUTS_BYTES: usize = 32 << 10;
 
+/// Longest inventory and known hosts that a job's Ansible is given, in bytes together.
+pub const ANSIBLE_BYTES: usize = 2 << 20;
+
+/// Most hosts of a recap that are kept.
+pub const RECAP_HOSTS: usize = 1_000;
+
+/// Most failed tasks of a recap that are kept.
+pub const RECAP_FAILURES: usize = 20;
+
+/// Most bytes of a recap that are kept, as JSON.
+pub const RECAP_BYTES: usize = 64 << 10;
+
 /// Longest key of a cache, in bytes.
 pub const CACHE_KEY_BYTES: usize = 200;
 

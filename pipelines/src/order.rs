@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::AttemptId;
 use crate::name::{PartitionName, PipelineName, RepositoryName};
-use crate::plan::{Job, Task};
+use crate::plan::{AnsibleInventory, Job, Task};
 
 /// The highest version of [`Order`] that this build knows; an agent refuses a higher one.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// The version of orders whose job has secrets: an agent that does not know them must not start it.
 const WITH_SECRETS: u32 = 2;
@@ -27,6 +27,10 @@ const WITH_RENDER: u32 = 6;
 /// The version of orders for more than a script by a shell on a device: an agent that does not know it
 /// would leave a part of it out.
 const MORE_THAN_A_SHELL: u32 = 7;
+
+/// The version of orders whose job's Ansible is given or asked for something: an agent that does not know
+/// it would have it run with another inventory.
+const WITH_ANSIBLE: u32 = 8;
 
 /// The version of all others.
 const PLAIN: u32 = 1;
@@ -57,6 +61,9 @@ pub struct Order {
     /// SHA-256 (hex) of artifact archives that are unpacked over the source, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
+    /// The devices that the job's Ansible is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<AnsibleInventory>,
 }
 
 /// Why bytes are not an order that this build can carry out.
@@ -86,6 +93,7 @@ impl Order {
             (!job.wait.is_empty(), WITH_WAIT),
             (matches!(job.task, Task::Render(_)), WITH_RENDER),
             (is_more, MORE_THAN_A_SHELL),
+            (job.ansible.is_some(), WITH_ANSIBLE),
         ];
         let versions = needed.iter().filter(|(needs, _)| *needs).map(|(_, version)| *version);
         versions.max().unwrap_or(PLAIN)
@@ -112,7 +120,7 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::Render;
+    use crate::plan::{Ansible, Render};
     use crate::probe::{Check, Probe};
 
     use super::*;
@@ -129,7 +137,9 @@ mod tests {
         let (template, to, values) = ("a".to_owned(), "b".to_owned(), serde_json::Map::new());
         waiting.task = Task::Render(Render { template, to, values });
         assert_eq!(Order::version_of(&waiting), WITH_RENDER);
-        assert_eq!(VERSION, MORE_THAN_A_SHELL);
+        let ansible = Some(Ansible { inventory: false });
+        assert_eq!(Order::version_of(&Job { ansible, ..job(Task::Process) }), WITH_ANSIBLE);
+        assert_eq!(VERSION, WITH_ANSIBLE);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::output::Outputs;
+use crate::recap::Recap;
 
 /// How one attempt ended. The kinds stay apart because what to do next differs for each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +82,9 @@ pub struct Verdict {
     /// The texts that a successful job left, by name.
     #[serde(default, skip_serializing_if = "Outputs::is_empty")]
     pub outputs: Outputs,
+    /// What came of the hosts of the job's Ansible, however it ended; none if none ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recap: Option<Box<Recap>>,
 }
 
 /// The final length and checksum of a log.
@@ -168,5 +172,18 @@ impl fmt::Display for Exit {
                 f.write_str(problem)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_without_a_recap_is_written_as_it_was_before_there_were_any() {
+        let old = r#"{"outcome":{"kind":"succeeded"},"started_us":1,"finished_us":2,"log":{"length":0,"sha256":""}}"#;
+        let verdict: Verdict = serde_json::from_str(old).unwrap();
+        assert_eq!(verdict.recap, None);
+        assert_eq!(serde_json::to_string(&verdict).unwrap(), old);
     }
 }

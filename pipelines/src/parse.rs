@@ -1,6 +1,7 @@
 //! From the YAML tree to a pipeline. What cannot be read is reported and left out.
 
 mod agents;
+mod ansible;
 mod cache;
 mod call;
 mod concurrency;
@@ -45,6 +46,7 @@ pub(crate) use wait::Form as ProbeForm;
 /// Words of which one may stand somewhere, for the schema.
 pub(crate) mod words {
     pub(crate) use super::agents::AGENTS;
+    pub(crate) use super::ansible::TOOLS;
     pub(crate) use super::concurrency::MODES;
     pub(crate) use super::devices::{GROUPS, SERIAL};
     pub(crate) use super::failure::{ON as RETRY_ON, ON_LOST};

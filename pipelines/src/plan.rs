@@ -1,5 +1,6 @@
 //! The plan: a pipeline at one commit for one trigger, expanded into a fixed graph of jobs.
 
+mod ansible;
 mod ssh;
 mod window;
 
@@ -21,6 +22,7 @@ use crate::probe::Probe;
 use crate::secret::SecretName;
 use crate::title::Title;
 
+pub use ansible::{Ansible, AnsibleInventory};
 pub use ssh::{Download, Hop, HostKey, Kind, Reboot, Ssh, Upload};
 pub use window::Window;
 
@@ -44,6 +46,9 @@ pub struct Plan {
     /// What the run was started with, each input by its name.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// The partitions whose devices a job's Ansible is given, by partition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inventories: Vec<AnsibleInventory>,
     /// Units of which a few at a time are worked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rollouts: Vec<Rollout>,
@@ -56,6 +61,13 @@ impl Plan {
     pub fn window(&self, partition: &PartitionName) -> Option<&Window> {
         let found = self.windows.binary_search_by(|window| window.partition.cmp(partition));
         found.ok().map(|place| &self.windows[place])
+    }
+
+    /// The devices of a job's partition as its Ansible is given them, if it is.
+    pub fn inventory(&self, job: &Job) -> Option<&AnsibleInventory> {
+        job.ansible.as_ref().filter(|ansible| ansible.inventory)?;
+        let found = self.inventories.binary_search_by(|it| it.partition.cmp(&job.partition));
+        found.ok().map(|place| &self.inventories[place])
     }
 
     /// The plan as bytes: canonical, so that equal plans have equal bytes.
@@ -206,6 +218,9 @@ pub struct Job {
     /// Files that it finds again on the same agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
+    /// What its Ansible is given and asked for; none if that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ansible: Option<Ansible>,
     /// Held by the job from its first attempt until it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockName>,
@@ -287,6 +302,7 @@ impl Job {
             environment: None,
             outputs: Vec::new(),
             cache: None,
+            ansible: None,
             lock: None,
             rollouts: Vec::new(),
             exclusive: None,

@@ -208,6 +208,36 @@ fn variables_of_an_inventory_count_once_for_each_job() {
 }
 
 #[test]
+fn an_inventory_for_ansible_is_limited_and_counts_once() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+    let text = "on: { manual: {} }\npartitions: [fra-equ01]\ndefaults: { image: debian }\njobs:\n  \
+                a: { devices: { role: leaf }, container: {}, run: date, inventory: ansible }\n";
+    let compiled = |devices: usize| {
+        let mut inventory = format!(
+            "partition: fra-equ01\ndevices:\n  l0: &l {{ address: a, user: a, role: leaf, host_key: {key} }}\n"
+        );
+        for n in 1..devices {
+            writeln!(inventory, "  l{n}: *l").unwrap();
+        }
+        let sources = load("a.yaml", Vec::new(), |need| {
+            let text = match need {
+                Need::Pipeline(_) | Need::Include(_) | Need::Tree => text,
+                Need::Inventory(_) => &inventory,
+            };
+            Ok(File { name: "a.yaml".into(), bytes: text.to_owned().into_bytes() })
+        });
+        compile(&sources, &Trigger::by_hand())
+    };
+    let plan = compiled(1000).unwrap();
+    let held: Vec<_> = plan.inventories.iter().map(|it| it.hosts.len()).collect();
+    assert_eq!((plan.jobs.len(), held.len()), (1000, 1));
+    assert!(held[0] > 200_000 && plan.to_json().len() < held[0] * 4, "{held:?}");
+    let found = compiled(9000).unwrap_err();
+    assert_eq!(found.iter().map(|one| one.code).collect::<Vec<_>>(), [Code::PlanTooLarge]);
+    assert!(found.render().contains("at most 2 MiB fit"), "{}", found.render());
+}
+
+#[test]
 fn a_long_command_is_refused() {
     let line = "x".repeat(limits::SCRIPT_LINE_BYTES + 1);
     let text = format!("{HEAD}jobs: {{ a: {{ process: {{}}, run: '{line}' }} }}\n");

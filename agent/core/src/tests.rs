@@ -24,6 +24,7 @@ fn verdict(outcome: Outcome) -> Verdict {
         log: LogEnd { length: 0, sha256: String::new() },
         artifacts: vec![],
         outputs: Default::default(),
+        recap: None,
     }
 }
 

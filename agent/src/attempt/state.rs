@@ -262,6 +262,7 @@ mod tests {
             log,
             artifacts: vec![],
             outputs: Default::default(),
+            recap: None,
         };
         Record::Finished { verdict }
     }

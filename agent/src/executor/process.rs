@@ -25,6 +25,7 @@ use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 
+use super::ansible::{self, Guest, Seen};
 use super::secrets::ForProcess;
 use super::{Context, Executor, OUTPUTS, Reason, environment, outputs, script};
 use crate::attempt::state::{self, Note};
@@ -106,15 +107,18 @@ impl Executor for Process {
 
 impl Running {
     fn start(order: &Order, context: &Context) -> Result<Self, Error> {
-        let script = script::write(&context.dir, "", &order.job.run)
-            .map_err(|error| Error::Script(context.dir.display().to_string(), error))?;
         let secrets = ForProcess::make(&context.secrets, context.mark)?;
+        let unwritten = |error| Error::Script(context.dir.display().to_string(), error);
+        let guest = guest(order, context, &secrets).map_err(unwritten)?;
+        let head = guest.as_ref().map_or("", |guest| &guest.head);
+        let script = script::write(&context.dir, head, &order.job.run).map_err(unwritten)?;
         set_child_subreaper(true).map_err(|error| Error::Start(error.into()))?;
         let children = signal(SignalKind::child()).map_err(Error::Start)?;
         // Before the start, so that nothing is left to fail behind it.
         let (stdout, stdout_end) = pipe_pair().map_err(Error::Start)?;
         let (stderr, stderr_end) = pipe_pair().map_err(Error::Start)?;
         let mut command = command(&script, order, context);
+        command.envs(guest.into_iter().flat_map(|guest| guest.variables));
         command.envs(secrets.variables()).stdout(stdout_end).stderr(stderr_end);
         let child = command.spawn().map_err(Error::Start)?;
         Ok(Self {
@@ -277,6 +281,18 @@ pub(super) fn exited(exit: Result<(), Exit>, stop: Option<Reason>) -> Outcome {
         (Err(_), Some(reason)) => reason.outcome(),
         (Err(exit), None) => Outcome::Failed { exit },
     }
+}
+
+/// What its Ansible finds; the job sees it where it is.
+fn guest(order: &Order, context: &Context, secrets: &ForProcess) -> io::Result<Option<Guest>> {
+    let key = context.secrets.iter().find(|secret| ansible::is_key(secret));
+    let path = key.and_then(|key| secrets.variables().find(|(name, _)| *name == key.name.as_str()));
+    let seen = Seen {
+        folder: context.dir.join("ansible").display().to_string(),
+        recap: ansible::recap(&context.dir).display().to_string(),
+        key: path.map(|(_, path)| path.to_owned()),
+    };
+    Guest::make(order, &context.dir, &seen)
 }
 
 fn command(script: &Path, order: &Order, context: &Context) -> Command {

@@ -51,15 +51,20 @@ pub(super) fn take(dir: &Path, declared: &[String], output: &mut Output) -> (Out
     }
 }
 
+/// Opens a file that was the job's to write; none if it is no file any more.
+pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
+    // A pipe must not be waited for, and a link could lead anywhere.
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    Ok(Some(file).filter(|file| file.metadata().is_ok_and(|it| it.is_file())))
+}
+
 fn read(path: &Path) -> Result<String, String> {
     let unreadable =
         |error: io::Error| format!("the file $GARRISON_OUTPUTS cannot be read: {error}");
-    // A pipe must not be waited for, and a link could lead anywhere.
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
+    let Some(file) = open(path).map_err(unreadable)? else {
         return Err("$GARRISON_OUTPUTS is no file any more".to_owned());
-    }
+    };
     let mut bytes = Vec::new();
     file.take(MOST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MOST {

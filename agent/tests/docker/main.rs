@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod ansible;
 mod engine;
 #[path = "../runner/host.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]

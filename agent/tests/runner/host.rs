@@ -99,6 +99,7 @@ pub(crate) fn order(number: u32, lines: &[&str]) -> Order {
         ),
         source: None,
         artifacts: vec![],
+        inventory: None,
     }
 }
 

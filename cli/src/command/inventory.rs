@@ -4,11 +4,9 @@
 mod ansible;
 mod export;
 mod findings;
-mod groups;
 mod import;
 mod known_hosts;
 mod lines;
-mod text;
 
 use clap::Subcommand;
 

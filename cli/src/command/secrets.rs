@@ -15,7 +15,7 @@ use crate::output::{self, Format};
 /// What to do with secrets.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Sets a secret to what standard input holds, without one newline at its end.
+    /// Sets a secret to what standard input holds, without one newline at its end if it is no key.
     Set {
         /// Which one.
         #[command(flatten)]
@@ -91,6 +91,12 @@ impl Which {
     }
 }
 
+/// Whether it is a key or a certificate in PEM, of which the last newline is a part: OpenSSH reads no key
+/// without.
+fn is_pem(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"-----BEGIN ") && bytes.ends_with(b"-----\n")
+}
+
 /// The value: as it is, but for one newline at its end, which editors and `echo` leave there.
 fn read(file: Option<&Path>) -> Result<Value, Failure> {
     // One byte more, so that a value that is too long is known as such, and the newline.
@@ -107,7 +113,7 @@ fn read(file: Option<&Path>) -> Result<Value, Failure> {
             io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(failed)?;
         }
     }
-    if bytes.last() == Some(&b'\n') {
+    if bytes.last() == Some(&b'\n') && !is_pem(&bytes) {
         bytes.pop();
     }
     Value::from_bytes(bytes).map_err(|error| Failure::usage(error.to_string()))

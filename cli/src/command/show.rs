@@ -84,6 +84,13 @@ pub fn text(detail: &RunDetail) -> String {
     if detail.jobs.iter().any(|job| !job.outputs.is_empty()) {
         text.push('\n');
     }
+    for job in &detail.jobs {
+        let Some(recap) = job.attempts.last().and_then(|it| it.recap.as_ref()) else { continue };
+        let _ = writeln!(text, "\n{} {}: {recap}", job.id, job.title);
+        for failure in recap.failures_in_words() {
+            let _ = writeln!(text, "  {failure}");
+        }
+    }
     text
 }
 

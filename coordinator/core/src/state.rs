@@ -293,6 +293,7 @@ impl ActiveRun {
             windows: Vec::new(),
             concurrency: None,
             inputs: Inputs::new(),
+            inventories: Vec::new(),
             rollouts: Vec::new(),
             jobs: Vec::new(),
         };

@@ -388,6 +388,7 @@ fn attempt(api: &Api, attempt: attempt::Attempt) -> Result<Attempt, Failure> {
         started_us,
         finished_us: verdict.map(|verdict| verdict.finished_us),
         artifacts: verdict.map(|verdict| verdict.artifacts.clone()).unwrap_or_default(),
+        recap: verdict.and_then(|verdict| verdict.recap.as_deref().cloned()),
         log_length: verdict.map(|verdict| verdict.log.length),
         // Of an attempt whose order found no room on the agent's disk there is no log.
         log_complete: verdict.is_some_and(|verdict| verdict.log.length == 0)

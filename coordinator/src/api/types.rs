@@ -19,6 +19,7 @@ use pipelines::name::{
 use pipelines::outcome::{Artifact, Outcome};
 use pipelines::output::Outputs;
 use pipelines::plan::Environment;
+use pipelines::recap::Recap;
 use pipelines::role::Role;
 use pipelines::secret::{SecretName, Value};
 use pipelines::title::Title;
@@ -346,6 +347,9 @@ pub struct Attempt {
     /// Archives of what it left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
+    /// What came of the hosts of its Ansible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recap: Option<Recap>,
 }
 
 /// `GET /api/v1/attempts/{id}/artifacts`: what an attempt left, sorted by path.

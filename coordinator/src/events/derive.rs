@@ -20,6 +20,7 @@ use coordinator_core::upgrade::State::{Asked, Done, Failed};
 use pipelines::id::{JobId, RunId};
 use pipelines::outcome::Outcome;
 use pipelines::plan::{self, Plan};
+use pipelines::recap::Recap;
 use quick_cache::unsync::Cache;
 
 use super::envelope::{Agent, Attempt, Belongs, Data, Envelope, Job, Lock, Run};
@@ -194,6 +195,10 @@ impl Deriver {
 
     fn attempt(&mut self, attempt: &attempt::Attempt) -> Result<Attempt, view::Error> {
         let origin = self.origin(attempt.id.job.run)?;
+        let recap = match &attempt.state {
+            attempt::State::Finished { verdict, .. } => verdict.recap.as_deref().map(Recap::totals),
+            _ => None,
+        };
         let (status, started_us, finished_us) = match &attempt.state {
             attempt::State::Assigned => ("assigned", None, None),
             attempt::State::Accepted => ("accepted", None, None),
@@ -214,6 +219,7 @@ impl Deriver {
             cancelled_by: attempt.cancelled_by.as_ref().map(ToString::to_string),
             started_us,
             finished_us,
+            recap,
             belongs: origin.belongs.clone(),
         })
     }

@@ -11,6 +11,7 @@ use pipelines::lock::Subject;
 use pipelines::name::{
     AgentName, DeviceName, GroupName, JobName, PartitionName, PipelineName, RepositoryName,
 };
+use pipelines::recap::Totals;
 use pipelines::title::Title;
 use serde::Serialize;
 
@@ -151,6 +152,9 @@ pub(super) struct Attempt {
     /// Agent's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) finished_us: Option<u64>,
+    /// How many hosts of its Ansible came to what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) recap: Option<Totals>,
     #[serde(flatten)]
     pub(super) belongs: Belongs,
 }

@@ -8,6 +8,7 @@ use coordinator_core::job;
 use coordinator_core::run::{self, Run};
 use coordinator_core::token::{JoinToken, TokenHash};
 use pipelines::outcome::Outcome;
+use pipelines::recap::{Host, Recap};
 use serde_json::Value;
 
 use super::derive::Event;
@@ -117,6 +118,28 @@ fn what_ends_is_told_with_how_and_why() {
     assert_eq!(run["data"]["status"], "cancelled");
     assert_eq!(run["data"]["cancelled_by"], "local admin");
     assert_eq!(run["data"]["finished_us"], 3);
+}
+
+#[test]
+fn of_a_recap_only_the_numbers_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut changes = fixtures::whole_run(1, "fra", false);
+    let host = |host: &str, changed| Host { host: host.to_owned(), changed, ..Host::default() };
+    for change in &mut changes {
+        if let Change::Attempt(Attempt {
+            state: attempt::State::Finished { verdict, .. }, ..
+        }) = change
+        {
+            let hosts = vec![host("leaf01", 2), host("leaf02", 0)];
+            verdict.recap = Some(Box::new(Recap { hosts, ..Recap::default() }));
+        }
+    }
+    let events = told(folder.path(), vec![changes]);
+    let attempt = events.iter().map(json).find(|it| it["type"] == "garrison.attempt.finished.v1");
+    let attempt = attempt.unwrap();
+    let expected = serde_json::json!({ "check": false, "hosts": 2, "changed": 1, "unreachable": 0, "failed": 0 });
+    assert_eq!(attempt["data"]["recap"], expected);
+    assert!(!attempt.to_string().contains("leaf01"));
 }
 
 #[test]

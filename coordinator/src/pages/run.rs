@@ -75,6 +75,10 @@ struct Job {
     status: Status,
     detail: Option<String>,
     outputs: Vec<(String, String)>,
+    /// What came of its hosts, by its latest attempt.
+    recap: Option<String>,
+    /// What failed there.
+    failures: Vec<String>,
     agent: String,
     took: Option<Took>,
     /// The newest first.
@@ -260,6 +264,7 @@ fn job(names: &BTreeMap<JobId, String>, job: types::Job) -> Job {
     };
     let latest = job.attempts.last();
     let took = latest.and_then(|it| Some(Took::between(it.started_us?, it.finished_us)));
+    let recap = latest.and_then(|it| it.recap.as_ref());
     Job {
         name: job.title.to_string(),
         kind: job.kind,
@@ -267,6 +272,8 @@ fn job(names: &BTreeMap<JobId, String>, job: types::Job) -> Job {
         status,
         detail,
         outputs: job.outputs.into_iter().collect(),
+        recap: recap.map(ToString::to_string),
+        failures: recap.map(|it| it.failures_in_words().collect()).unwrap_or_default(),
         agent: latest.map(|attempt| attempt.agent.to_string()).unwrap_or_default(),
         took: took.filter(|_| latest.is_some_and(is_timed)),
         attempts: job.attempts.iter().rev().map(attempt).collect(),

@@ -80,6 +80,7 @@ pub(crate) fn plan(partitions: &[&str], script: &str) -> Arc<Plan> {
         lock: None,
         windows: Vec::new(),
         concurrency: None,
+        inventories: Vec::new(),
         rollouts: Vec::new(),
         jobs,
     })
@@ -130,6 +131,7 @@ pub(crate) fn whole_run(id: u64, partition: &str, is_active: bool) -> Vec<Change
         log: LogEnd { length: 0, sha256: String::new() },
         artifacts: Vec::new(),
         outputs: Outputs::new(),
+        recap: None,
     };
     let (run_state, job_state, attempt_state) = if is_active {
         let running = attempt::State::Running { started_us: 2 };

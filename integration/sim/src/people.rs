@@ -303,6 +303,7 @@ fn plan(lock: Option<&str>, jobs: impl IntoIterator<Item = Draft>) -> Result<Pla
         windows: Vec::new(),
         concurrency,
         inputs,
+        inventories: Vec::new(),
         rollouts: Vec::new(),
         jobs,
     })

@@ -224,6 +224,7 @@ impl World {
             log,
             artifacts: Vec::new(),
             outputs: Outputs::new(),
+            recap: None,
         }
     }
 

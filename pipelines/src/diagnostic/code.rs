@@ -171,6 +171,8 @@ codes! {
     InvalidRollout = "P144", "A `rollout` cannot be used where or as it is.";
     OutputsOfDevices = "P145", "A job that runs for each of several devices has outputs.";
     UnknownLimit = "P146", "A run is to be held to what is not there.";
+    AnsibleElsewhere = "P147", "A job that runs neither in a container nor as a process has `inventory` or `recap`.";
+    AnsibleVariable = "P148", "A job with `inventory: ansible` has a variable that this sets.";
     MissingFile = "P150", "A command reads a file that the repository does not have.";
     NotExecutable = "P151", "A script that is run by its path is not executable.";
     NoTerminal = "P152", "A command asks for a terminal, and a job has none.";

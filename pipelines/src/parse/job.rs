@@ -4,8 +4,8 @@ use super::call;
 use super::matrix::matrix;
 use super::resources::resources;
 use super::{
-    agents, cache, devices, failure, gate, lock, outputs, partitions, reboot, secrets, services,
-    task, timeout, transfer, variables, wait, yes_or_no,
+    agents, ansible, cache, devices, failure, gate, lock, outputs, partitions, reboot, secrets,
+    services, task, timeout, transfer, variables, wait, yes_or_no,
 };
 use crate::ast::{Artifacts, Environment, Job, Need, Task, Text};
 use crate::diagnostic::{Code, Report, quoted};
@@ -85,6 +85,7 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
         artifacts: fields.entry("artifacts").and_then(|entry| artifacts(report, entry)),
         cache: fields.entry("cache").and_then(|entry| cache::cache(report, entry)),
         services: fields.entry("services").and_then(|entry| services::services(report, entry)),
+        ansible: ansible::ansible(report, &fields),
         outputs: fields.entry("outputs").map(|entry| outputs::outputs(report, entry)),
         partitions: fields
             .node("partitions")

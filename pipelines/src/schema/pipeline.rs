@@ -221,6 +221,8 @@ fn job() -> Value {
             "outputs" => about("Short texts that it leaves.", list(text()))?,
             "cache" => about("Files that it finds again.", cache())?,
             "services" => about("Containers beside its own.", by_name(service()))?,
+            "inventory" => about("The partition's devices, for Ansible.", one_of(words::TOOLS))?,
+            "recap" => about("What came of Ansible's hosts is shown.", one_of(words::TOOLS))?,
             "partitions" => about("Only these.", list(name()))?,
             "agent" => about(
                 "Labels that its agent must have, or `each` for all agents.",

@@ -1,7 +1,8 @@
 //! What a job's container is made of, and those of its services.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountTmpfsOptions, MountType,
@@ -11,6 +12,7 @@ use pipelines::order::Order;
 use pipelines::plan::{Container, Network, Service};
 
 use super::{AGENT_LABEL, ATTEMPT_LABEL, MARK_LABEL, left};
+use crate::executor::ansible::{self, Guest, Seen};
 use crate::executor::secrets::{FILES, ForContainer, MOUNTED};
 use crate::executor::{Context, OUTPUTS, environment, outputs};
 use crate::processes::MARK;
@@ -24,12 +26,23 @@ const SCRIPT: &str = "/run/garrison/script";
 /// Where the script writes the job's outputs.
 const OUTPUTS_FILE: &str = "/run/garrison/outputs";
 
+/// Where its Ansible finds what is made for it, and writes the recap.
+const ANSIBLE: &str = "/run/garrison/ansible";
+const RECAP_FILE: &str = "/run/garrison/recap";
+
 /// Makes the init process pass SIGTERM on to the script's whole process group, not to the shell
 /// alone, which would sit it out behind the program that it waits for.
 const TERM_TO_GROUP: &str = "TINI_KILL_PROCESS_GROUP=1";
 
 /// Room for a container's files with secrets, in bytes; they are fewer and shorter.
 const FILES_SIZE: i64 = 8 << 20;
+
+/// Files of this host that a job's container sees beside its working directory.
+pub(super) struct Files<'f> {
+    pub(super) script: PathBuf,
+    pub(super) secrets: Option<&'f ForContainer>,
+    pub(super) guest: Option<&'f Guest>,
+}
 
 /// How a container gets its network.
 pub(super) struct Joined {
@@ -57,17 +70,29 @@ pub(super) fn name(order: &Order, context: &Context) -> String {
     format!("garrison-{}-{}", order.attempt, &mark[..8])
 }
 
-/// A container for `order` that runs `script`, a file of this host, with `secrets` mounted: the
-/// engine writes down all else that a container is made of.
+/// What its Ansible finds.
+pub(super) fn guest(order: &Order, context: &Context) -> io::Result<Option<Guest>> {
+    let key = context.secrets.iter().find(|secret| ansible::is_key(secret));
+    let seen = Seen {
+        folder: ANSIBLE.to_owned(),
+        recap: RECAP_FILE.to_owned(),
+        key: key.map(|key| format!("{FILES}/{}", key.name)),
+    };
+    Guest::make(order, &context.dir, &seen)
+}
+
+/// A container for `order` that runs the script among `files`, with secrets mounted: the engine writes
+/// down all else that a container is made of.
 pub(super) fn body(
     order: &Order,
     container: &Container,
     joined: &Joined,
-    script: &Path,
-    secrets: Option<&ForContainer>,
+    files: &Files<'_>,
     context: &Context,
 ) -> ContainerCreateBody {
     let mut env = environment(order, context.mark);
+    let of_guest = files.guest.iter().flat_map(|guest| &guest.variables);
+    env.extend(of_guest.map(|(name, value)| ((*name).to_owned(), value.clone())));
     if !order.job.outputs.is_empty() {
         env.insert(OUTPUTS.into(), OUTPUTS_FILE.into());
     }
@@ -86,7 +111,7 @@ pub(super) fn body(
         attach_stderr: Some(true),
         host_config: Some(HostConfig {
             init: Some(true),
-            mounts: Some(mounts(order, script, secrets, context)),
+            mounts: Some(mounts(order, files, context)),
             ..limited(joined, container.memory, container.millicpus)
         }),
         ..ContainerCreateBody::default()
@@ -118,18 +143,18 @@ pub(super) fn service_body(
 }
 
 /// What the script of the job's container sees of the host.
-fn mounts(
-    order: &Order,
-    script: &Path,
-    secrets: Option<&ForContainer>,
-    context: &Context,
-) -> Vec<Mount> {
-    let mut mounts = vec![mount(&context.workspace, WORK, false), mount(script, SCRIPT, true)];
+fn mounts(order: &Order, files: &Files<'_>, context: &Context) -> Vec<Mount> {
+    let mut mounts =
+        vec![mount(&context.workspace, WORK, false), mount(&files.script, SCRIPT, true)];
     if !order.job.outputs.is_empty() {
         mounts.push(mount(&outputs(&context.dir), OUTPUTS_FILE, false));
     }
-    if let Some(secrets) = secrets {
-        mounts.extend([mount(&secrets.folder, MOUNTED, true), files()]);
+    if let Some(secrets) = files.secrets {
+        mounts.extend([mount(&secrets.folder, MOUNTED, true), in_memory()]);
+    }
+    if let Some(guest) = files.guest {
+        mounts.push(mount(&guest.folder, ANSIBLE, true));
+        mounts.push(mount(&ansible::recap(&context.dir), RECAP_FILE, false));
     }
     mounts
 }
@@ -173,7 +198,7 @@ fn mode(network: Network) -> &'static str {
 }
 
 /// Memory that any user of the container can write to.
-fn files() -> Mount {
+fn in_memory() -> Mount {
     let options =
         MountTmpfsOptions { size_bytes: Some(FILES_SIZE), mode: Some(0o1777), options: None };
     Mount {

@@ -106,13 +106,16 @@ impl Running {
         context: &mut Context,
     ) -> Result<Self, Error> {
         let secrets = ForContainer::make(&context.secrets, context.mark)?;
-        let head = secrets.as_ref().map_or_else(String::new, |_| ForContainer::head());
+        let guest = container::guest(order, context).map_err(Error::Script)?;
+        let mut head = secrets.as_ref().map_or_else(String::new, |_| ForContainer::head());
+        head.extend(guest.iter().map(|guest| guest.head.as_str()));
         let script = script::write(&context.dir, &head, &order.job.run).map_err(Error::Script)?;
+        let files = container::Files { script, secrets: secrets.as_ref(), guest: guest.as_ref() };
         let mut running = Self {
             engine,
             id: String::new(),
             name: container::name(order, context),
-            body: container::body(order, container, joined, &script, secrets.as_ref(), context),
+            body: container::body(order, container, joined, &files, context),
             frames: None,
             start_unknown: false,
             away: false,

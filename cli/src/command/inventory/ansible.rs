@@ -14,9 +14,9 @@ mod yaml;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pipelines::diagnostic::{Code, quoted};
+use pipelines::inventory::ansible::groups::OWN;
 
 use super::findings::{Findings, Place};
-use super::groups::OWN;
 
 pub(super) use sources::read;
 

@@ -1,18 +1,16 @@
 //! `garrison inventory export`: one of our inventories as one of Ansible.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use pipelines::inventory::{self, Device, Inventory};
+use pipelines::inventory::ansible::{self, HostKeys};
+use pipelines::inventory::{self, Inventory};
 use pipelines::name::DeviceName;
-use pipelines::plan::Hop;
 use pipelines::source::File;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::{groups, known_hosts};
 use crate::exit::{Exit, Failure};
 
 /// What to print.
@@ -43,9 +41,10 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
                 let file = options.inventory.display();
                 Failure::usage(format!("{file} has no device '{name}'"))
             })?;
-            print(&json_text(&Value::Object(host_vars(&inventory, name, device))))?;
+            let vars = ansible::host_vars(&inventory, name, device, HostKeys::OfTheUser);
+            print(&json_text(&Value::Object(vars)))?;
         }
-        (None, None) if options.list => print(&json_text(&list(&inventory)))?,
+        (None, None) if options.list => print(&json_text(&ansible::list(&inventory)))?,
         (None, None) => print(&text(options, &inventory))?,
         (None, Some(path)) => write(path, &text(options, &inventory))
             .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?,
@@ -56,8 +55,8 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
 /// The file as a whole.
 fn text(options: &Options, inventory: &Inventory) -> String {
     match options.known_hosts {
-        true => known_hosts::of(inventory),
-        false => document(inventory),
+        true => ansible::known_hosts(inventory),
+        false => ansible::document(inventory, HostKeys::OfTheUser),
     }
 }
 
@@ -86,108 +85,4 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 fn json_text(value: &Value) -> String {
     format!("{value:#}\n")
-}
-
-/// What a dynamic inventory answers to `--list`.
-fn list(inventory: &Inventory) -> Value {
-    let groups = groups::groups(inventory);
-    let grouped: BTreeSet<_> = groups.values().flatten().copied().collect();
-    let ungrouped: Vec<_> =
-        inventory.devices.keys().filter(|name| !grouped.contains(name)).collect();
-    let hosts = inventory.devices.iter();
-    let hosts = hosts.map(|(name, device)| {
-        (name.to_string(), Value::Object(host_vars(inventory, name, device)))
-    });
-    let mut children: Vec<_> = groups.keys().cloned().collect();
-    children.push("ungrouped".to_owned());
-    let mut all = Map::from_iter([
-        ("_meta".to_owned(), json!({ "hostvars": hosts.collect::<Map<_, _>>() })),
-        ("all".to_owned(), json!({ "children": children, "vars": shared_vars(inventory) })),
-        ("ungrouped".to_owned(), json!({ "hosts": ungrouped })),
-    ]);
-    all.extend(groups.into_iter().map(|(name, hosts)| (name, json!({ "hosts": hosts }))));
-    Value::Object(all)
-}
-
-/// The same as a static inventory.
-fn document(inventory: &Inventory) -> String {
-    let hosts = inventory.devices.iter();
-    let hosts = hosts.map(|(name, device)| {
-        (name.to_string(), Value::Object(host_vars(inventory, name, device)))
-    });
-    let group = |hosts: BTreeSet<&DeviceName>| {
-        let hosts = hosts.into_iter().map(|name| (name.to_string(), Value::Null));
-        json!({ "hosts": hosts.collect::<Map<_, _>>() })
-    };
-    let groups = groups::groups(inventory).into_iter();
-    let children: Map<_, _> = groups.map(|(name, hosts)| (name, group(hosts))).collect();
-    let all = json!({
-        "vars": shared_vars(inventory),
-        "hosts": hosts.collect::<Map<_, _>>(),
-        "children": children,
-    });
-    let mut out =
-        format!("# The partition {}, by garrison inventory export.\nall:", inventory.partition);
-    super::text::value(&prune(all), 0, &mut out);
-    out
-}
-
-/// Without the keys of empty mappings.
-fn prune(mut all: Value) -> Value {
-    let map = all.as_object_mut().expect("it is made as a mapping");
-    map.retain(|_, value| value.as_object().is_none_or(|inner| !inner.is_empty()));
-    all
-}
-
-/// Variables of all hosts.
-fn shared_vars(inventory: &Inventory) -> Map<String, Value> {
-    let mut vars = variables(&inventory.variables);
-    vars.insert("garrison_partition".into(), json!(inventory.partition));
-    if !inventory.labels.is_empty() {
-        vars.insert("garrison_partition_labels".into(), json!(inventory.labels));
-    }
-    if let Some(timezone) = &inventory.timezone {
-        vars.insert("garrison_timezone".into(), json!(timezone));
-    }
-    vars
-}
-
-/// Variables of one host.
-fn host_vars(inventory: &Inventory, name: &DeviceName, device: &Device) -> Map<String, Value> {
-    let mut vars = variables(&device.variables);
-    vars.insert("ansible_host".into(), json!(device.address));
-    vars.insert("ansible_port".into(), json!(device.port));
-    vars.insert("ansible_user".into(), json!(device.user));
-    vars.insert("garrison_host_keys".into(), json!(device.host_keys));
-    if !device.host_ca.is_empty() {
-        vars.insert("garrison_host_ca".into(), json!(device.host_ca));
-    }
-    let jumps: Vec<_> = inventory.jumps(name).iter().map(proxy).collect();
-    if !jumps.is_empty() {
-        let arguments = format!("-o ProxyJump={}", jumps.join(","));
-        vars.insert("ansible_ssh_common_args".into(), json!(arguments));
-    }
-    if let Some(role) = &device.role {
-        vars.insert("garrison_role".into(), json!(role));
-    }
-    if let Some(group) = &device.group {
-        vars.insert("garrison_group".into(), json!(group));
-    }
-    if !device.labels.is_empty() {
-        vars.insert("garrison_labels".into(), json!(device.labels));
-    }
-    vars
-}
-
-/// A host on the way as ProxyJump in ssh_config(5) names it.
-fn proxy(hop: &Hop) -> String {
-    let Hop { user, address, port, .. } = hop;
-    match address.contains(':') {
-        true => format!("{user}@[{address}]:{port}"),
-        false => format!("{user}@{address}:{port}"),
-    }
-}
-
-fn variables(variables: &inventory::Variables) -> Map<String, Value> {
-    variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
 }

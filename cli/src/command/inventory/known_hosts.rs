@@ -1,10 +1,10 @@
-//! OpenSSH's file of known host keys; see SSH_KNOWN_HOSTS FILE FORMAT in sshd(8).
+//! Reading OpenSSH's file of known host keys; see SSH_KNOWN_HOSTS FILE FORMAT in sshd(8).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use pipelines::diagnostic::Code;
-use pipelines::inventory::{Inventory, host_key};
+use pipelines::inventory::host_key;
 use pipelines::source::Span;
 use sha1::Sha1;
 
@@ -96,26 +96,6 @@ impl KnownHosts {
         }
         keys
     }
-}
-
-/// A file that pins what the inventory does: each device by its address and its name.
-pub(super) fn of(inventory: &Inventory) -> String {
-    let mut text = String::new();
-    for (name, device) in &inventory.devices {
-        let at = |host: &str| match device.port {
-            22 => host.to_lowercase(),
-            port => format!("[{}]:{port}", host.to_lowercase()),
-        };
-        let hosts = match device.address == name.as_str() {
-            true => at(name.as_str()),
-            false => format!("{},{}", at(name.as_str()), at(&device.address)),
-        };
-        let keys = device.host_keys.iter().map(|key| format!("{hosts} {key}\n"));
-        let authorities = device.host_ca.iter();
-        let authorities = authorities.map(|key| format!("@cert-authority {hosts} {key}\n"));
-        text.extend(keys.chain(authorities));
-    }
-    text
 }
 
 fn parse_hosts(text: &str) -> Option<Hosts> {

@@ -163,9 +163,13 @@ impl Core {
     }
 
     fn finished(&mut self, attempt: Attempt, verdict: &Verdict) {
-        let declared = self.state.spec(attempt.id.job).map_or(&[][..], |spec| &spec.outputs);
+        let spec = self.state.spec(attempt.id.job);
+        let declared = spec.map_or(&[][..], |spec| &spec.outputs);
         let outputs = output::declared(&verdict.outputs, declared);
-        let verdict = Verdict { outputs, ..verdict.clone() };
+        let has_ansible = spec.is_some_and(|spec| spec.ansible.is_some());
+        let recap = verdict.recap.clone().filter(|_| has_ansible);
+        let recap = recap.map(|recap| Box::new(recap.bounded()));
+        let verdict = Verdict { outputs, recap, ..verdict.clone() };
         let state = attempt::State::Finished { at: self.now, verdict };
         self.close_attempt(attempt, state);
     }

@@ -132,6 +132,7 @@ fn order(state: &State, attempt: &Attempt) -> Option<Order> {
         .flat_map(|need| &active.jobs[*need as usize].artifacts)
         .map(|artifact| artifact.sha256.clone())
         .collect();
+    let inventory = active.plan.inventory(&job).cloned();
     Some(Order {
         version: Order::version_of(&job),
         attempt: attempt.id,
@@ -143,5 +144,6 @@ fn order(state: &State, attempt: &Attempt) -> Option<Order> {
         job,
         source: active.run.source.clone(),
         artifacts,
+        inventory,
     })
 }

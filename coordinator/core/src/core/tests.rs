@@ -6,6 +6,7 @@ mod gates;
 mod groups;
 mod outputs;
 mod random;
+mod recap;
 mod rollouts;
 mod schedules;
 mod secrets;

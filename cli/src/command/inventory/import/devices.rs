@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pipelines::diagnostic::{Code, quoted};
+use pipelines::inventory::ansible::groups::{MEMBER, OWN};
+use pipelines::inventory::ansible::text::{push, scalar};
 use pipelines::name::RoleName;
 
 use super::left_out::{ADDRESS, PORT, USER, is_connection, tell, usable};
 use super::{Options, RoleGroup, names};
 use crate::command::inventory::ansible::{Ansible, Host, Vars};
 use crate::command::inventory::findings::Findings;
-use crate::command::inventory::groups::{MEMBER, OWN};
 use crate::command::inventory::known_hosts::KnownHosts;
-use crate::command::inventory::text::{push, scalar};
 use crate::exit::Failure;
 
 /// A device as it is written.

@@ -14,6 +14,7 @@ use pipelines::plan::{
     self, Concurrency, Exclusive, Member, Mode, OnLost, Plan, Retry, RetryOn, Rollout, Task, Unit,
     When,
 };
+use pipelines::recap::Recap;
 use uuid::Uuid;
 
 use crate::actor::{Actor, Grant, Role, Scope};
@@ -49,6 +50,7 @@ pub(super) fn deploy(partitions: &[&str]) -> Plan {
         windows: Vec::new(),
         concurrency: None,
         inputs: Inputs::new(),
+        inventories: Vec::new(),
         rollouts: Vec::new(),
         jobs,
     }
@@ -394,7 +396,9 @@ impl World {
                     name.starts_with("OUTPUT_").then(|| format!(" {name}={value}"))
                 };
                 let outputs: String = order.job.env.iter().filter_map(read).collect();
-                format!("order {} ({}){outputs}", order.attempt, order.job.name)
+                let inventory = order.inventory.iter().map(|it| format!(" with {}", it.hosts));
+                let inventory: String = inventory.collect();
+                format!("order {} ({}){outputs}{inventory}", order.attempt, order.job.name)
             }
             other => format!("{other:?}"),
         };
@@ -775,6 +779,17 @@ impl World {
         self.report(agent, attempt, Progress::Finished(Box::new(Verdict { outputs, ..*verdict })));
     }
 
+    /// The agent's first accepted attempt succeeds, and says this of its Ansible.
+    pub(super) fn recap(&mut self, agent: &str, recap: Recap) {
+        self.start(agent);
+        let running = |it: &Progress| matches!(it, Progress::Running { .. });
+        let Some(attempt) = self.find(agent, running) else { return };
+        self.line(&format!("{agent} ends {attempt}: {recap}"));
+        let Progress::Finished(verdict) = finished(Outcome::Succeeded) else { return };
+        let verdict = Verdict { recap: Some(Box::new(recap)), ..*verdict };
+        self.report(agent, attempt, Progress::Finished(Box::new(verdict)));
+    }
+
     pub(super) fn end_cancelled(&mut self, agent: &str) {
         if !self.hosts[&key(agent)].cancelled.is_empty() {
             self.end(agent, Outcome::Cancelled);
@@ -827,6 +842,7 @@ fn finished(outcome: Outcome) -> Progress {
         log: LogEnd { length: 0, sha256: String::new() },
         artifacts: vec![],
         outputs: Default::default(),
+        recap: None,
     }))
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipelines::inventory::{Device, Inventory};
-use pipelines::name::DeviceName;
+use crate::inventory::{Device, Inventory};
+use crate::name::DeviceName;
 
 /// Value of a label that says no more than that something has it: its group is called like the label.
-pub(super) const MEMBER: &str = "true";
+pub const MEMBER: &str = "true";
 
 /// Groups that Ansible makes by itself.
-pub(super) const OWN: [&str; 2] = ["all", "ungrouped"];
+pub const OWN: [&str; 2] = ["all", "ungrouped"];
 
 /// The devices of each role, redundancy group and label, by the name of their Ansible group.
 pub(super) fn groups(inventory: &Inventory) -> BTreeMap<String, BTreeSet<&DeviceName>> {

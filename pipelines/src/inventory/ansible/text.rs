@@ -9,7 +9,7 @@ use serde_json::Value;
 const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
 
 /// A text as a scalar: plain where nobody can take it for something else, otherwise in quotes.
-pub(super) fn scalar(text: &str) -> String {
+pub fn scalar(text: &str) -> String {
     let inner = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
     let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(inner)
@@ -45,7 +45,7 @@ pub(super) fn value(value: &Value, indent: usize, out: &mut String) {
 }
 
 /// Writes into a text, which does not fail.
-pub(super) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("writing to a string does not fail");
 }
 
