@@ -1,11 +1,11 @@
 # `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench sim fuzz soak soak-sim needs
+.PHONY: help demo test lint bench sim fuzz lab lab-up lab-down soak soak-sim needs
 
 CARGO ?= cargo
 
 help: ## Lists these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Builds, and shows a deployment from trigger to verdict on this machine
 	$(CARGO) build --workspace --bin garrison
@@ -37,6 +37,17 @@ fuzz: ## Any bytes as a pipeline (FOR=seconds); `cargo install cargo-fuzz` first
 	mkdir -p pipelines/fuzz/corpus/compile
 	for case in pipelines/tests/cases/*/*.yaml; do cp $$case pipelines/fuzz/corpus/compile/$$(echo $$case | tr / _); done
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir pipelines/fuzz --sanitizer none compile -- -max_total_time=$(or $(FOR),600) -timeout=5
+
+lab: needs ## Brings up two simulated partitions from nothing, shows them, and takes them down
+	$(CARGO) build --workspace --bins
+	target/debug/lab run
+
+lab-up: needs ## The same machines as they come out of their boxes, to explore by hand
+	$(CARGO) build --workspace --bins
+	target/debug/lab up
+
+lab-down: ## Takes down what lab-up brought up
+	target/debug/lab down
 
 soak: soak-sim ## Chaos for an hour, and a link that is cut for ten minutes (CHAOS_S=seconds)
 	$(CARGO) build --workspace --all-targets
