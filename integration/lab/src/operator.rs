@@ -117,12 +117,12 @@ impl Operator {
         self.garrison(&["acknowledge", &run.to_string(), gate, "--confirm", words]).map(drop)
     }
 
-    /// Waits for the end of a run; gives what is to be seen of it.
+    /// Waits for the end of a run, and until its logs are here; gives what is to be seen of it.
     pub fn finished(&self, run: u64) -> Result<Value, Failure> {
-        self.when(run, "end", |detail| !detail["finished_us"].is_null())
+        self.when(run, "end", is_over)
     }
 
-    /// Waits until a run is as wanted, or has ended.
+    /// Waits until a run is as wanted; one that is over will not be.
     pub fn when(
         &self,
         run: u64,
@@ -130,11 +130,9 @@ impl Operator {
         is: impl Fn(&Value) -> bool,
     ) -> Result<Value, Failure> {
         let path = format!("/api/v1/runs/{run}");
-        let mut last = Value::Null;
         let found = wait_within(RUN, &format!("run {run} to {what}"), || {
             let detail: Value = self.site.client().ok()?.get(&path).ok()?;
-            last.clone_from(&detail);
-            (is(&detail) || !detail["finished_us"].is_null()).then_some(detail)
+            (is(&detail) || is_over(&detail)).then_some(detail)
         });
         match found {
             Ok(detail) if is(&detail) => Ok(detail),
@@ -329,6 +327,13 @@ impl Operator {
         ))?;
         Ok(())
     }
+}
+
+/// Whether a run has ended, and its logs are here.
+fn is_over(detail: &Value) -> bool {
+    let jobs = detail["jobs"].as_array().into_iter().flatten();
+    let mut attempts = jobs.filter_map(|job| job["attempts"].as_array()).flatten();
+    !detail["finished_us"].is_null() && attempts.all(|attempt| attempt["log_complete"] == true)
 }
 
 /// Tells a BMC behind its firewall what to do.

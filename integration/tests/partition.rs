@@ -1,0 +1,167 @@
+//! The library on a whole partition: fourteen machines that come out of their boxes, the pipelines that an
+//! operator copies, and people at consoles. One story, since a partition takes its time to come up.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use garrison::site::{wait, wait_within};
+use integration::{ok, program};
+use lab::operator::Operator;
+use lab::{Lab, PATIENCE, Partition};
+use serde_json::Value;
+
+const PARTITION: &str = "fra-equ01";
+
+/// The jobs of a name in what is to be seen of a run.
+fn jobs<'d>(detail: &'d Value, name: &str) -> Vec<&'d Value> {
+    let jobs = detail["jobs"].as_array().unwrap().iter();
+    let found: Vec<&Value> = jobs.filter(|job| job["name"] == name).collect();
+    assert!(!found.is_empty(), "no {name} in {detail:#}");
+    found
+}
+
+/// The first attempt of a job about a device.
+fn attempt<'d>(detail: &'d Value, name: &str, device: &str) -> &'d Value {
+    let job = jobs(detail, name).into_iter().find(|job| job["device"] == device);
+    &job.unwrap_or_else(|| panic!("no {name} for {device} in {detail:#}"))["attempts"][0]
+}
+
+/// Since when the agents on the management servers have had their sessions.
+fn sessions(operator: &Operator) -> Vec<u64> {
+    let agents: Vec<Value> = ok(ok(operator.site.client()).get("/api/v1/agents"));
+    let inside = agents.iter().filter(|agent| {
+        agent["partition"] == PARTITION
+            && agent["name"] != "outside"
+            && agent["status"] == "connected"
+    });
+    inside.map(|agent| agent["since_us"].as_u64().unwrap()).collect()
+}
+
+fn succeeded(detail: &Value, operator: &Operator) {
+    let run = detail["id"].to_string();
+    let shown = operator.garrison(&["show", &run]).unwrap_or_default();
+    assert_eq!(detail["status"], "succeeded", "{shown}");
+    for job in detail["jobs"].as_array().unwrap() {
+        for attempt in job["attempts"].as_array().unwrap() {
+            assert_eq!(attempt["log_complete"], true, "{job:#}");
+        }
+    }
+}
+
+/// What a machine says of its sessions of BGP.
+fn established(partition: &Partition, name: &str) -> String {
+    ok(ok(partition.machine(name)).console("bgp-established"))
+}
+
+#[test]
+fn a_partition_comes_up_from_nothing_and_is_kept() {
+    let dir = tempfile::Builder::new().prefix("garrison-lab-").tempdir().unwrap();
+    let mut lab = ok(Lab::new(dir.path(), &[PARTITION]));
+    let operator = ok(Operator::start(&lab, &program()));
+
+    let run = ok(operator.bootstrap(&lab, &lab.partitions[0]));
+    // While the partition comes up, there is a new version of the program outside.
+    ok(operator.control.console(
+        "cp /usr/local/bin/garrison /tmp/next\nprintf next >> /tmp/next\nmv /tmp/next /usr/local/bin/garrison",
+    ));
+    let done = |name: &'static str| {
+        move |detail: &Value| jobs(detail, name).iter().all(|job| job["status"] == "succeeded")
+    };
+    let detail = ok(operator.when(run, "have its firewalls", done("firewalls")));
+    let begun = attempt(&detail, "firewalls", "fw01")["started_us"].as_u64().unwrap();
+    // The job that reconfigured them cut the agents' own way, and went on.
+    ok(wait_within(PATIENCE, "the agents to be back", || {
+        let since = sessions(&operator);
+        (since.len() == 2 && since.iter().all(|&since| since > begun)).then_some(())
+    }));
+    let detail = ok(operator.finished(run));
+    succeeded(&detail, &operator);
+    for (server, other) in [("mgmt01", "mgmt02"), ("mgmt02", "mgmt01")] {
+        assert_eq!(attempt(&detail, "servers-restarted", server)["agent"], other, "{detail:#}");
+    }
+    let versions = "sha256sum < /usr/local/bin/garrison; pgrep -f 'garrison agent' >/dev/null";
+    let wanted = ok(operator.control.console(versions));
+    let partition = &lab.partitions[0];
+    for server in ["mgmt01", "mgmt02"] {
+        assert_eq!(ok(ok(partition.machine(server)).console(versions)), wanted);
+    }
+    for name in partition.machines.keys() {
+        let said = established(partition, name);
+        assert!(said.starts_with("established: "), "{name}: {said}");
+    }
+
+    ok(ok(partition.machine("mgmt01")).console("echo an image > /srv/www/images/sonic.bin"));
+
+    a_second_run_changes_nothing(&operator);
+    a_switch_waits_for_its_partner(&mut lab, &operator);
+    both_of_a_pair_are_updated_one_after_the_other(&lab, &operator);
+}
+
+fn a_second_run_changes_nothing(operator: &Operator) {
+    let arguments = ["--limit", PARTITION, "--input", "restart=false"];
+    let run = ok(operator.trigger("bootstrap-partition", &arguments));
+    for gate in ["firewalls-loaded", "servers-booted"] {
+        ok(operator.at_gate(run, gate));
+        ok(operator.acknowledge(run, gate));
+    }
+    let detail = ok(operator.finished(run));
+    succeeded(&detail, operator);
+    let recaps = detail["jobs"].as_array().unwrap().iter();
+    let recaps: Vec<&Value> = recaps.map(|job| &job["attempts"][0]["recap"]).collect();
+    let hosts = recaps.iter().filter_map(|recap| recap["hosts"].as_array()).flatten();
+    let hosts: Vec<&Value> = hosts.collect();
+    // Each machine once, and nothing of it changed.
+    assert_eq!(hosts.len(), 14, "{hosts:#?}");
+    assert!(hosts.iter().all(|host| host["changed"].is_null()), "{hosts:#?}");
+}
+
+fn a_switch_waits_for_its_partner(lab: &mut Lab, operator: &Operator) {
+    ok(ok(lab.partitions[0].machine_mut("leaf02")).pull_plug());
+    let run = ok(update(operator, &["leaf01"]));
+    let detail = ok(operator.finished(run));
+    assert_eq!(detail["status"], "failed", "{detail:#}");
+    assert_eq!(jobs(&detail, "partner")[0]["status"], "failed", "{detail:#}");
+    assert_eq!(jobs(&detail, "reset")[0]["attempts"], serde_json::json!([]), "{detail:#}");
+    // It has its configuration on its disk, and comes back with it.
+    ok(ok(lab.partitions[0].machine_mut("leaf02")).plug_in());
+    ok(wait("leaf02 to be back", || {
+        let said = lab.partitions[0].machine("leaf02").ok()?.console("bgp-established").ok()?;
+        said.starts_with("established: ").then_some(())
+    }));
+}
+
+fn both_of_a_pair_are_updated_one_after_the_other(lab: &Lab, operator: &Operator) {
+    let key = |name: &str| {
+        let leaf = ok(lab.partitions[0].machine(name));
+        ok(leaf.console("cat /proc/sys/kernel/random/boot_id /etc/ssh/ssh_host_ed25519_key.pub"))
+    };
+    let before = ["leaf01", "leaf02"].map(key);
+    let run = ok(update(operator, &["leaf01", "leaf02"]));
+    let detail = ok(operator.finished(run));
+    succeeded(&detail, operator);
+    let time = |attempt: &Value, key: &str| attempt[key].as_u64().unwrap();
+    let first = time(attempt(&detail, "healthy", "leaf01"), "finished_us");
+    let second = time(attempt(&detail, "partner", "leaf02"), "started_us");
+    assert!(first <= second, "{detail:#}");
+    for (name, before) in ["leaf01", "leaf02"].iter().zip(before) {
+        let now = key(name);
+        // Another boot, and another host key.
+        assert!(
+            now.lines().zip(before.lines()).all(|(now, before)| now != before),
+            "{now}{before}"
+        );
+        assert!(established(&lab.partitions[0], name).starts_with("established: "));
+        let image = ok(ok(lab.partitions[0].machine(name)).console("cat /run/chassis/image"));
+        assert_eq!(image, "an image\n");
+    }
+}
+
+/// Updates switches to an image that the management server has.
+fn update(operator: &Operator, switches: &[&str]) -> Result<u64, garrison::exit::Failure> {
+    let limits = switches.iter().map(|switch| format!("{PARTITION}/{switch}"));
+    let limits: Vec<String> = limits.collect();
+    let mut arguments = vec!["--input", "image=sonic.bin"];
+    for limit in &limits {
+        arguments.extend(["--limit", limit]);
+    }
+    operator.trigger("switch-update", &arguments)
+}
