@@ -9,6 +9,7 @@ pub mod delay;
 pub mod disk;
 pub mod engine;
 pub mod firewall;
+pub mod guide;
 pub mod nats;
 pub mod network;
 pub mod processes;

@@ -7,39 +7,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use integration::guide::{Block, blocks};
 use integration::{Said, cases, program};
 use tempfile::TempDir;
-
-/// A block of code of a page, without the indentation of its fence.
-struct Block {
-    /// The last file that the text before it names.
-    file: Option<String>,
-    text: String,
-}
-
-/// The blocks of a page. A block of another kind may hold one, which then counts.
-fn blocks(page: &str) -> Vec<Block> {
-    let mut found = Vec::new();
-    let mut file = None;
-    let mut lines = page.lines();
-    while let Some(line) = lines.next() {
-        let fence = line.trim_start();
-        let indent = line.len() - fence.len();
-        if fence.starts_with("```") && !fence.starts_with("````") {
-            let block = lines.by_ref().take_while(|line| line.trim() != "```");
-            let text =
-                block.map(|line| format!("{}\n", line.get(indent..).unwrap_or(""))).collect();
-            found.push(Block { file: file.take(), text });
-        }
-        let code = line.split('`').skip(1).step_by(2);
-        let is_file = |text: &&str| {
-            let kinds = [".yaml", ".yml", ".json", ".sh", ".cfg"];
-            kinds.iter().any(|kind| text.ends_with(kind)) && !text.contains([' ', '~'])
-        };
-        file = code.filter(is_file).last().map(str::to_owned).or(file);
-    }
-    found
-}
 
 /// The repository that the guide makes, and the line that runs it.
 fn followed(guide: &str) -> (TempDir, String) {

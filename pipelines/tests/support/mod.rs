@@ -1,6 +1,8 @@
 //! A coordinator's knowledge in small: which partitions there are, and their inventories.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub(crate) mod json;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
