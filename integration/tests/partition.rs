@@ -93,7 +93,7 @@ fn a_partition_comes_up_from_nothing_and_is_kept() {
 
     a_second_run_changes_nothing(&operator);
     a_switch_waits_for_its_partner(&mut lab, &operator);
-    both_of_a_pair_are_updated_one_after_the_other(&lab, &operator);
+    pairs_are_updated_one_after_the_other(&lab, &operator);
 }
 
 fn a_second_run_changes_nothing(operator: &Operator) {
@@ -129,20 +129,24 @@ fn a_switch_waits_for_its_partner(lab: &mut Lab, operator: &Operator) {
     }));
 }
 
-fn both_of_a_pair_are_updated_one_after_the_other(lab: &Lab, operator: &Operator) {
+fn pairs_are_updated_one_after_the_other(lab: &Lab, operator: &Operator) {
     let key = |name: &str| {
-        let leaf = ok(lab.partitions[0].machine(name));
-        ok(leaf.console("cat /proc/sys/kernel/random/boot_id /etc/ssh/ssh_host_ed25519_key.pub"))
+        let switch = ok(lab.partitions[0].machine(name));
+        ok(switch.console("cat /proc/sys/kernel/random/boot_id /etc/ssh/ssh_host_ed25519_key.pub"))
     };
-    let before = ["leaf01", "leaf02"].map(key);
-    let run = ok(update(operator, &["leaf01", "leaf02"]));
+    let pairs = pairs();
+    let switches: Vec<&str> = pairs.iter().flatten().copied().collect();
+    let before: Vec<String> = switches.iter().map(|name| key(name)).collect();
+    let run = ok(update(operator, &switches));
     let detail = ok(operator.finished(run));
     succeeded(&detail, operator);
-    let time = |attempt: &Value, key: &str| attempt[key].as_u64().unwrap();
-    let first = time(attempt(&detail, "healthy", "leaf01"), "finished_us");
-    let second = time(attempt(&detail, "partner", "leaf02"), "started_us");
-    assert!(first <= second, "{detail:#}");
-    for (name, before) in ["leaf01", "leaf02"].iter().zip(before) {
+    for [first, second] in pairs {
+        let time = |name, switch, key: &str| attempt(&detail, name, switch)[key].as_u64().unwrap();
+        let well = time("healthy", first, "finished_us");
+        let begun = time("partner", second, "started_us");
+        assert!(well <= begun, "{detail:#}");
+    }
+    for (name, before) in switches.iter().zip(before) {
         let now = key(name);
         // Another boot, and another host key.
         assert!(
@@ -152,6 +156,21 @@ fn both_of_a_pair_are_updated_one_after_the_other(lab: &Lab, operator: &Operator
         assert!(established(&lab.partitions[0], name).starts_with("established: "));
         let image = ok(ok(lab.partitions[0].machine(name)).console("cat /run/chassis/image"));
         assert_eq!(image, "an image\n");
+    }
+}
+
+/// The switches that are updated: the leaves, or all where there is time.
+fn pairs() -> Vec<[&'static str; 2]> {
+    let leaves = ["leaf01", "leaf02"];
+    match std::env::var("GARRISON_SWITCHES").as_deref() {
+        Ok("all") => vec![
+            leaves,
+            ["spine01", "spine02"],
+            ["exit01", "exit02"],
+            ["mleaf01", "mleaf02"],
+            ["mspine01", "mspine02"],
+        ],
+        _ => vec![leaves],
     }
 }
 

@@ -93,11 +93,6 @@ impl Machine {
         self.dir.join("chassis")
     }
 
-    /// Its files on this host.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Plugs it in. Without a BMC it boots, and boots again after each reboot.
     pub fn plug_in(&mut self) -> Result<(), Failure> {
         if self.plugged.is_some() {
@@ -144,11 +139,6 @@ impl Machine {
         Ok(())
     }
 
-    /// Whether its system runs.
-    pub fn is_on(&self) -> bool {
-        first_process(&self.dir).is_some()
-    }
-
     /// Types a shell script at its console, as somebody in front of it would; gives what it prints.
     pub fn console(&self, script: &str) -> Result<String, Failure> {
         let output = self.run(script)?;
@@ -184,11 +174,6 @@ impl Machine {
         let _ = input.write_all(script.as_bytes());
         drop(input);
         Ok(shell.wait_with_output()?)
-    }
-
-    /// What was printed while it booted.
-    pub fn boot_log(&self) -> String {
-        fs::read_to_string(self.dir.join("console")).unwrap_or_default()
     }
 
     fn chassis_process(&self) -> Option<u32> {

@@ -72,16 +72,17 @@ fn program() -> Result<PathBuf, Failure> {
     }
 }
 
-fn start(dir: &Path, partitions: &[String]) -> Result<(Operator, Lab), Failure> {
+/// The operator ends before his lab does.
+fn start(dir: &Path, partitions: &[String]) -> Result<(Lab, Operator), Failure> {
     let names: Vec<&str> = partitions.iter().map(String::as_str).collect();
     let lab = Lab::new(dir, &names)?;
     let operator = Operator::start(&lab, &program()?)?;
-    Ok((operator, lab))
+    Ok((lab, operator))
 }
 
 fn run(partitions: &[String]) -> Result<Exit, Failure> {
     let dir = tempfile::Builder::new().prefix("garrison-lab-").tempdir()?;
-    let (operator, lab) = start(dir.path(), partitions)?;
+    let (lab, operator) = start(dir.path(), partitions)?;
     bootstrap(&operator, &lab)
 }
 
@@ -148,7 +149,7 @@ fn hold(dir: &Path, partitions: &[String]) -> Result<Exit, Failure> {
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
     signals.thread_block().map_err(Failure::internal)?;
-    let (operator, _lab) = start(dir, partitions)?;
+    let (_lab, operator) = start(dir, partitions)?;
     fs::write(dir.join("pid"), std::process::id().to_string())?;
     fs::write(dir.join("ready"), operator.site.data().to_string_lossy().as_bytes())?;
     signals.wait().map_err(Failure::internal)?;

@@ -89,6 +89,7 @@ impl Operator {
         self.acknowledge(run, "firewalls-loaded")?;
         self.at_gate(run, "servers-booted")?;
         self.install_servers(lab, partition, run)?;
+        self.invite_servers(&partition.name)?;
         self.acknowledge(run, "servers-booted")?;
         Ok(run)
     }
@@ -267,24 +268,31 @@ impl Operator {
     }
 
     fn give_secrets(&self, lab: &Lab) -> Result<(), Failure> {
-        let set = |name: &str, scope: &[&str], file: &Path| {
-            let file = file.to_string_lossy();
-            self.garrison(&[&["secrets", "set", name, "--file", &file], scope].concat())
-        };
         for partition in &lab.partitions {
             let scope = ["--partition", &partition.name];
             for name in ["SSH_KEY", "ANSIBLE_PRIVATE_KEY_FILE"] {
-                set(name, &scope, &self.dir.join("deploy"))?;
+                self.set_secret(name, &scope, &self.dir.join("deploy"))?;
             }
-            set("HOST_CA", &scope, &self.dir.join("host-ca"))?;
-            for server in ["mgmt01", "mgmt02"] {
-                let token = self.dir.join(format!("join-{}-{server}", partition.name));
-                fs::write(&token, self.site.join_token(&partition.name, server)?)?;
-                let device = format!("{server}-outside");
-                set("JOIN_TOKEN", &[&scope[..], &["--device", &device]].concat(), &token)?;
-            }
+            self.set_secret("HOST_CA", &scope, &self.dir.join("host-ca"))?;
         }
         Ok(())
+    }
+
+    /// Lets the agents of the management servers join; what they get for it is good for ten minutes.
+    fn invite_servers(&self, partition: &str) -> Result<(), Failure> {
+        for server in ["mgmt01", "mgmt02"] {
+            let token = self.dir.join(format!("join-{partition}-{server}"));
+            fs::write(&token, self.site.join_token(partition, server)?)?;
+            let device = format!("{server}-outside");
+            let scope = ["--partition", partition, "--device", &device];
+            self.set_secret("JOIN_TOKEN", &scope, &token)?;
+        }
+        Ok(())
+    }
+
+    fn set_secret(&self, name: &str, scope: &[&str], file: &Path) -> Result<(), Failure> {
+        let file = file.to_string_lossy();
+        self.garrison(&[&["secrets", "set", name, "--file", &file], scope].concat()).map(drop)
     }
 
     /// The machine outside of the partitions: a registry, an engine, and the program.
