@@ -215,7 +215,7 @@ impl Operator {
 
     /// What the jobs of a run left, in a folder.
     fn download(&self, run: u64) -> Result<PathBuf, Failure> {
-        let folder = self.dir.join("downloads");
+        let folder = self.dir.join(format!("run-{run}"));
         self.garrison(&["artifacts", &run.to_string(), "--download", &folder.to_string_lossy()])?;
         Ok(folder)
     }
