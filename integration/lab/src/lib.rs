@@ -13,7 +13,6 @@ pub mod operator;
 pub mod topology;
 
 use std::collections::BTreeMap;
-
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,14 +40,6 @@ pub struct Lab {
     pub partitions: Vec<Partition>,
     /// Takes everything down when its stdin closes, which is when this process ends.
     watchdog: Child,
-}
-
-/// Tries until it succeeds; at the end of the patience, the last failure counts.
-fn insist<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
-    let mut last = None;
-    let done =
-        wait_within(PATIENCE, "it to succeed", || attempt().map_err(|it| last = Some(it)).ok());
-    done.map_err(|late| last.unwrap_or(late))
 }
 
 /// A partition of the lab.
@@ -140,10 +131,8 @@ impl Partition {
 
     /// A machine of it, to switch on and off.
     pub fn machine_mut(&mut self, name: &str) -> Result<&mut Machine, Failure> {
-        match self.machines.contains_key(name) {
-            true => self.machines.get_mut(name).ok_or_else(|| Failure::internal(name)),
-            false => Err(self.unknown(name)),
-        }
+        let unknown = self.unknown(name);
+        self.machines.get_mut(name).ok_or(unknown)
     }
 
     fn unknown(&self, name: &str) -> Failure {
@@ -154,4 +143,12 @@ impl Partition {
             names.join(", ")
         ))
     }
+}
+
+/// Tries until it succeeds; at the end of the patience, the last failure counts.
+fn insist<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut last = None;
+    let done =
+        wait_within(PATIENCE, "it to succeed", || attempt().map_err(|it| last = Some(it)).ok());
+    done.map_err(|late| last.unwrap_or(late))
 }
