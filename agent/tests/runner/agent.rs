@@ -1,4 +1,6 @@
 //! The agent's loop with real directories and runners, and the test in the coordinator's place.
+//!
+//! What these tests sleep is part of a lease, or longer than one: it passes by the real clock, and no condition says so.
 
 use std::time::Duration;
 

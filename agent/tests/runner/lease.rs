@@ -1,4 +1,6 @@
 //! Leases: what a runner does when its agent is without the coordinator, dead, or the host asleep.
+//!
+//! What these tests sleep is part of a lease, or longer than one: it passes by the real clock, and no condition says so.
 
 use std::time::{Duration, Instant};
 
