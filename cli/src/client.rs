@@ -10,6 +10,7 @@ use coordinator::api::types::{Error as ApiError, Program};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::http::Response;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use crate::exit::{Exit, Failure};
@@ -26,6 +27,10 @@ pub struct Connection {
     /// File with the API token; the variable GARRISON_TOKEN may hold the token itself.
     #[arg(long, global = true, env = "GARRISON_TOKEN_FILE", help_heading = "Connection")]
     pub token_file: Option<PathBuf>,
+    /// Certificates (PEM) of the authorities that the coordinator's TLS proxy has its own from, instead of
+    /// the well-known ones.
+    #[arg(long, global = true, env = "GARRISON_CA_FILE", help_heading = "Connection")]
+    pub ca_file: Option<PathBuf>,
     /// The coordinator's data directory, on its own host: who can read it is its administrator.
     #[arg(long, global = true, env = "GARRISON_DATA", help_heading = "Connection")]
     pub data: Option<PathBuf>,
@@ -47,7 +52,7 @@ impl Connection {
             (None, Err(_)) => None,
         };
         match (&self.url, token) {
-            (Some(url), Some(token)) => Ok(Client::new(url, &token)),
+            (Some(url), Some(token)) => Ok(Client::trusting(url, &token, self.authorities()?)),
             (None, Some(_)) => Err(Failure::usage(
                 "a token needs the coordinator's address too: give --url or GARRISON_URL",
             )),
@@ -67,7 +72,24 @@ impl Connection {
         })?;
         let local: LocalAdmin = serde_json::from_str(&text)
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        Ok(Client::new(url.unwrap_or(&local.url), &local.token))
+        let url = url.unwrap_or(&local.url);
+        Ok(Client::trusting(url, &local.token, self.authorities()?))
+    }
+
+    fn authorities(&self) -> Result<RootCerts, Failure> {
+        let Some(path) = &self.ca_file else { return Ok(RootCerts::WebPki) };
+        let text = read(path)?;
+        let certificates: Vec<_> = parse_pem(text.as_bytes())
+            .filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                Ok(_) | Err(_) => None,
+            })
+            .collect();
+        if certificates.is_empty() {
+            let words = format!("{} holds no certificate in PEM", path.display());
+            return Err(Failure::usage(words));
+        }
+        Ok(RootCerts::new_with_certs(&certificates))
     }
 }
 
@@ -86,7 +108,12 @@ pub struct Client {
 impl Client {
     /// A client for the coordinator at `url`.
     pub fn new(url: &str, token: &str) -> Client {
+        Client::trusting(url, token, RootCerts::WebPki)
+    }
+
+    fn trusting(url: &str, token: &str, authorities: RootCerts) -> Client {
         let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(authorities).build())
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(10)))
             .build();

@@ -102,9 +102,7 @@ impl World {
     /// # Panics
     /// If it cannot be started.
     pub fn garrison(&self, arguments: &[&str]) -> Said {
-        let data = self.site.data();
-        let output = Command::new(program()).arg("--data").arg(data).args(arguments).output();
-        Said::from(output.expect("the binary starts"))
+        garrison(&self.site.data(), arguments)
     }
 
     /// The same with this on standard input.
@@ -199,6 +197,15 @@ impl World {
         }
         text
     }
+}
+
+/// Runs `garrison` with these arguments on the host of the coordinator with this data directory.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn garrison(data: &Path, arguments: &[&str]) -> Said {
+    let output = Command::new(program()).arg("--data").arg(data).args(arguments).output();
+    Said::from(output.expect("the binary starts"))
 }
 
 /// Ends the process that runs `garrison runner DIR`, and nothing else.

@@ -10,6 +10,7 @@ pub mod inventory;
 pub mod machine;
 pub mod network;
 pub mod operator;
+pub mod proxy;
 pub mod topology;
 
 use std::collections::BTreeMap;

@@ -93,6 +93,11 @@ impl Machine {
         self.dir.join("chassis")
     }
 
+    /// Where this host has a folder of its disk, such as `srv/www`; of those that `machine/boot` binds.
+    pub fn disk(&self, folder: &str) -> PathBuf {
+        self.dir.join("disk/own").join(folder)
+    }
+
     /// Plugs it in. Without a BMC it boots, and boots again after each reboot.
     pub fn plug_in(&mut self) -> Result<(), Failure> {
         if self.plugged.is_some() {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::inventory;
 use crate::machine::{Factory, Machine};
 use crate::network::said;
+use crate::proxy::Proxy;
 use crate::topology::{MANAGEMENT, Place, Role};
 use crate::{Lab, Partition, insist};
 
@@ -31,12 +32,18 @@ const IMAGE: (&str, &str) = ("metal-deployment-base", "v1");
 /// Where the registry's content is kept between labs.
 const CACHE: &str = "/var/cache/garrison-lab";
 
+/// Where machines reach the coordinator's API: through its TLS proxy.
+pub const API: &str = "https://garrison.lab";
+
 /// The operator; the coordinator and the machine outside end when it is dropped.
 pub struct Operator {
     /// Repository and coordinator.
     pub site: Site,
-    /// The machine outside of the partitions.
+    /// The machine outside of the partitions. Its web server gives what lies in its `/srv/www`, and lets
+    /// anybody put files into `deployed` there.
     pub control: Machine,
+    /// The coordinator's TLS proxy.
+    pub proxy: Proxy,
     dir: PathBuf,
     program: PathBuf,
 }
@@ -55,9 +62,11 @@ impl Operator {
         }
         fill_registry()?;
         let control = Operator::place_control(lab, program)?;
-        let mut operator = Operator { site, control, dir, program: program.to_owned() };
+        let proxy = Proxy::new(&dir.join("proxy"), lab.outside.host())?;
+        let mut operator = Operator { site, control, proxy, dir, program: program.to_owned() };
         operator.write_repository(lab, "")?;
         operator.site.start_coordinator()?;
+        operator.proxy.start(&operator.site.url()?)?;
         operator.write_repository(lab, &operator.agents_url()?)?;
         operator.give_secrets(lab)?;
         for name in [&[CONTROL_PLANE], &names[..]].concat() {
@@ -237,7 +246,7 @@ impl Operator {
         said("cp", &["--recursive", &format!("{LIBRARY}/."), &repository.to_string_lossy()])?;
         let read = |key: &str| fs::read_to_string(self.dir.join(key));
         let (deploy, ca) = (read("deploy.pub")?, read("host-ca.pub")?);
-        let image = format!("registry.lab:5000/{}:{}", IMAGE.0, IMAGE.1);
+        let image = deployment_image();
         for partition in &lab.partitions {
             let mut firewalls = [const { String::new() }; 2];
             for (number, key) in (1..).zip(&mut firewalls) {
@@ -299,7 +308,7 @@ impl Operator {
     fn place_control(lab: &Lab, program: &Path) -> Result<Machine, Failure> {
         let dir = lab.dir().join("outside/cp01");
         let hosts = lab.hosts();
-        let services = ["docker", "registry"];
+        let services = ["docker", "registry", "nginx"];
         let factory = Factory { hosts: &hosts, services: &services, port: MANAGEMENT };
         let namespace = lab.outside.place("cp01")?;
         let mut control = Machine::new("cp01", dir, namespace, &factory)?;
@@ -311,9 +320,14 @@ impl Operator {
             "ip address replace {address}/24 dev wan\n\
              install -m 755 /run/chassis/garrison /usr/local/bin/garrison\n\
              mkdir -p /etc/docker/registry /etc/garrison\n\
+             echo DOCKER_OPTS= > /etc/default/docker\n\
              cat > /etc/docker/registry/garrison.yml <<'END'\nversion: 0.1\n\
              storage: {{ filesystem: {{ rootdirectory: {CACHE}/storage }}, maintenance: {{ readonly: {{ enabled: true }} }} }}\n\
              http: {{ addr: \":5000\" }}\nEND\n\
+             install -d -o www-data /srv/www /srv/www/deployed\n\
+             cat > /etc/nginx/sites-available/default <<'END'\nserver {{\n    listen 80 default_server;\n    \
+             root /srv/www;\n    location /deployed/ {{ dav_methods PUT; }}\n}}\nEND\n\
+             systemctl restart nginx\n\
              printf '[process]\\nallow = true\\nrepositories = [\"*\"]\\n' > /etc/garrison/policy.toml\n"
         ))?;
         Ok(control)
@@ -335,6 +349,11 @@ impl Operator {
         ))?;
         Ok(())
     }
+}
+
+/// What Ansible runs in.
+pub fn deployment_image() -> String {
+    format!("registry.lab:5000/{}:{}", IMAGE.0, IMAGE.1)
 }
 
 /// Whether a run has ended, and its logs are here.

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use integration::ok;
-use serde_json::Value;
+use lab::operator::CONTROL_PLANE;
 
-use crate::desk::{Desk, PARTITION, status};
+use crate::desk::{Desk, status};
 
 /// Lines of `sha256sum` by file.
 fn sums(file: &Path) -> BTreeMap<String, String> {
@@ -22,10 +22,10 @@ fn sums(file: &Path) -> BTreeMap<String, String> {
 
 #[test]
 fn certificates_are_rolled_and_their_authority_stays() {
-    let Some(mut desk) = Desk::new() else { return };
-    desk.add_agent();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    desk.set_grpc(&format!("127.0.0.1:{port}"));
+    let Some(desk) = Desk::new() else { return };
+    let host = desk.lab.outside.host();
+    let port = TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port();
+    desk.set_grpc(&format!("{host}:{port}"));
 
     // The guide's script with the guide's files, as they stand there.
     let made = desk.certify();
@@ -37,12 +37,12 @@ fn certificates_are_rolled_and_their_authority_stays() {
 
     // What the guide leaves to its reader: the name by which the metal-api is found.
     let file = "files/certs/metal-api-grpc/server.json";
-    let request = fs::read_to_string(desk.world.site.repository().join(file)).unwrap();
-    let named = request.replace("<your-metal-api-dns-ingress-domain>", "127.0.0.1");
+    let request = fs::read_to_string(desk.operator.site.repository().join(file)).unwrap();
+    let named = request.replace("<your-metal-api-dns-ingress-domain>", &host.to_string());
     assert_ne!(named, request);
-    ok(desk.world.site.commit(&[(file, &named)]));
-    let token = ["tokens", "create", "roll-certs", "--role", "admin", "--partition", PARTITION];
-    desk.set_secret("SECRETS_TOKEN", desk.world.garrison(&token).out.trim().as_bytes());
+    ok(desk.operator.site.commit(&[(file, &named)]));
+    let token = ["tokens", "create", "roll-certs", "--role", "admin", "--partition", CONTROL_PLANE];
+    desk.set_secret("SECRETS_TOKEN", desk.garrison(&token).out.trim().as_bytes());
 
     let run = desk.trigger("roll-certs", &["--input", "target=grpc"]);
     let gate = desk.gate(run);
@@ -59,26 +59,24 @@ fn certificates_are_rolled_and_their_authority_stays() {
     desk.approve(run);
 
     // The server that the metal-api would be, with what is deployed.
-    let deployed = desk.dir.path().join("deployed");
-    let (certificate, key) = (deployed.join("server.pem"), deployed.join("server-key.pem"));
-    desk.log(run, "deploy");
-    let ended = |detail: &Value| !detail["finished_us"].is_null();
-    desk.world
-        .run_when(run, "deploy", |detail| status(detail, "deploy") == "succeeded" || ended(detail));
-    assert!(certificate.exists(), "{}", desk.logs(run));
+    let (certificate, key) =
+        (desk.deployed().join("server.pem"), desk.deployed().join("server-key.pem"));
+    let deployed =
+        ok(desk.operator.when(run, "deploy", |detail| status(detail, "deploy") == "succeeded"));
+    assert!(certificate.exists(), "{deployed:#}");
     let mut server = Command::new("openssl");
-    server.args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}")]);
+    server.args(["s_server", "-quiet", "-accept", &format!("{host}:{port}")]);
     server.arg("-cert").arg(&certificate).arg("-key").arg(&key).stdin(Stdio::piped());
     let mut server = server.stdout(Stdio::null()).spawn().unwrap();
-    let detail = desk.world.finished(run);
+    let ended = desk.operator.finished(run);
     server.kill().unwrap();
     server.wait().unwrap();
-    assert_eq!(detail["status"], "succeeded", "{}", desk.logs(run));
+    assert_eq!(ok(ended)["status"], "succeeded", "{}", desk.logs(run));
 
     // Another certificate than before; of what was not meant, no secret was set again.
     let old = fs::read(made.join("metal-api-grpc/server.pem")).unwrap();
     assert_ne!(fs::read(&certificate).unwrap(), old);
-    let listed = desk.world.garrison(&["secrets", "list", "-o", "json"]).json();
+    let listed = desk.garrison(&["secrets", "list", "-o", "json"]).json();
     let version = |name: &str| {
         let secrets = listed.as_array().unwrap();
         secrets.iter().find(|it| it["name"] == name).unwrap()["version"].as_u64().unwrap()

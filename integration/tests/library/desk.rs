@@ -1,21 +1,15 @@
-//! An operator's desk: the library with the files of metal-stack's guide, and a site that it deploys to.
+//! An operator's desk: the library with the files of metal-stack's guide, and a control plane that it deploys to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use garrison::site::OPEN_POLICY;
 use integration::guide::blocks;
-use integration::{Said, World, cases, ok, program};
+use integration::{Said, cases, garrison, ok, program};
+use lab::Lab;
+use lab::operator::{API, CONTROL_PLANE, Operator, deployment_image};
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::web::Web;
-
-pub(crate) const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../pipelines/library");
-pub(crate) const PARTITION: &str = "control-plane";
-/// What jobs of the library run in, instead of which the tests have processes.
-const CONTAINER: &str = "container: { image: \"{{ variables.DEPLOYMENT_IMAGE }}\" }";
 
 /// The roles that a release names, in the versions of v0.22.3, and the roles within them that the guide's
 /// playbook has.
@@ -29,11 +23,13 @@ pub(crate) const ROLES: [(&str, &str, &[&str]); 3] = [
     ),
 ];
 
-/// An operator's repository of the library and of the guide's files, and a site that it deploys to.
+/// An operator's repository of the library and of the guide's files, and a site without partitions. Jobs run in
+/// the deployment image on the machine that stands for the control plane's host; what is deployed lies in a
+/// folder of its web server, which stands for the cluster.
 pub(crate) struct Desk {
-    pub(crate) world: World,
-    pub(crate) dir: TempDir,
-    web: Web,
+    pub(crate) operator: Operator,
+    pub(crate) lab: Lab,
+    dir: TempDir,
 }
 
 impl Desk {
@@ -41,92 +37,93 @@ impl Desk {
     pub(crate) fn new() -> Option<Desk> {
         let cases = cases::folder(2, "releases of metal-stack")?;
         let guide = cases::seeds(2, "guides of metal-stack")?.join("deploying-metal-stack.md");
-        let dir = tempfile::Builder::new().prefix("garrison-library-").tempdir().unwrap();
-        let www = dir.path().join("www");
+        let dir = tempfile::Builder::new().prefix("garrison-lab-").tempdir().unwrap();
+        let lab = ok(Lab::new(&dir.path().join("lab"), &[]));
+        let operator = ok(Operator::start(&lab, &program()));
+        let desk = Desk { operator, lab, dir };
+
+        let www = desk.operator.control.disk("srv/www");
         for release in ["v0.22.2", "v0.22.3"] {
             let text = fs::read_to_string(cases.join(format!("releases/release-{release}.yaml")));
             write(&www, &format!("{release}/release.yaml"), &text.unwrap());
         }
         write(&www, "metal/v1/health", "{\"status\":\"healthy\"}");
-        fs::create_dir(dir.path().join("deployed")).unwrap();
-        make_roles(&dir.path().join("roles"));
-
-        let world = World::without_agents(&[PARTITION], &certificates_at_home());
-        let desk = Desk { web: Web::start(&www), world, dir };
-        let repository = desk.world.site.repository();
-        assert!(run("cp", &["-rT", LIBRARY, repository.to_str().unwrap()]));
+        make_roles(&desk.dir.path().join("roles"), &www.join("git"));
+        let repository = desk.operator.site.repository();
         for block in blocks(&fs::read_to_string(guide).unwrap()) {
             let Some(file) = block.file else { continue };
             // Where the guide's tree of files has it, and the release that its pages are made with.
             let file = file.replace("files/roll_certs.sh", "files/certs/roll_certs.sh");
             write(&repository, &file, &block.text.replace("%s", "v0.22.3"));
         }
-        for file in [".garrison/include/control-plane.yaml", ".garrison/roll-certs.yaml"] {
-            let text = fs::read_to_string(repository.join(file)).unwrap();
-            assert!(text.contains(CONTAINER), "{file}");
-            write(&repository, file, &text.replace(CONTAINER, "process: {}"));
-        }
-        desk.set_grpc("127.0.0.1:1");
+        let authority = fs::read_to_string(desk.operator.proxy.authority()).unwrap();
+        write(&repository, "files/coordinator-ca.pem", &authority);
+        write(&repository, ".garrison/at-home.yaml", &certificates_at_home());
+        desk.set_grpc(&format!("{}:1", desk.lab.outside.host()));
         Some(desk)
     }
 
     /// The inventory, with the address of the metal-api's gRPC.
     pub(crate) fn set_grpc(&self, grpc: &str) {
-        let here = self.dir.path().display();
-        let programs = program();
         let inventory = format!(
-            "partition: {PARTITION}\nlabels: {{ kind: control-plane }}\ndevices: {{}}\nvariables:\n  \
-             DEPLOYMENT_IMAGE: none\n  RELEASES: {web}\n  METAL_API: {web}/metal\n  METAL_API_GRPC: {grpc}\n  \
-             COORDINATOR_API: {coordinator}\n  DEPLOYED: {here}/deployed\n  GIT_CONFIG_GLOBAL: {here}/roles/config\n  \
-             ANSIBLE_STDOUT_CALLBACK: default\n  PATH: {programs}:/usr/local/bin:/usr/bin:/bin\n",
-            web = self.web.url,
-            coordinator = ok(self.world.site.url()),
-            programs = programs.parent().unwrap().display(),
+            "partition: {CONTROL_PLANE}\nlabels: {{ kind: control-plane }}\ndevices: {{}}\nvariables:\n  \
+             DEPLOYMENT_IMAGE: {image}\n  RELEASES: {web}\n  METAL_API: {web}/metal\n  METAL_API_GRPC: {grpc}\n  \
+             COORDINATOR_API: {API}\n  COORDINATOR_CA: files/coordinator-ca.pem\n  DEPLOYED: {web}/deployed\n  \
+             GIT_CONFIG_COUNT: \"1\"\n  GIT_CONFIG_KEY_0: url.{web}/git/.insteadOf\n  \
+             GIT_CONFIG_VALUE_0: https://github.com/metal-stack/\n  ANSIBLE_STDOUT_CALLBACK: default\n",
+            image = deployment_image(),
+            web = format_args!("http://{}", self.lab.outside.control()),
         );
-        ok(self.world.site.commit(&[(&format!("partitions/{PARTITION}.yaml"), &inventory)]));
+        let file = format!("partitions/{CONTROL_PLANE}.yaml");
+        ok(self.operator.site.commit(&[(&file, &inventory)]));
     }
 
-    pub(crate) fn add_agent(&mut self) {
-        ok(self.world.site.add_agent(PARTITION, "mgmt01", 8, OPEN_POLICY));
+    /// What of the release is deployed, by what it is of.
+    pub(crate) fn deployed(&self) -> PathBuf {
+        self.operator.control.disk("srv/www/deployed")
+    }
+
+    pub(crate) fn garrison(&self, arguments: &[&str]) -> Said {
+        garrison(&self.operator.site.data(), arguments)
     }
 
     pub(crate) fn trigger(&self, pipeline: &str, more: &[&str]) -> u64 {
-        let trigger = ["trigger", pipeline, "--repository", "infra", "-o", "json"];
-        let said = self.world.garrison(&[&trigger[..], more].concat());
-        assert_eq!(said.code, 0, "{said:?}");
-        said.json()["id"].as_u64().unwrap()
+        ok(self.operator.trigger(pipeline, more))
+    }
+
+    /// Waits for the end of a run, which has to be a good one.
+    pub(crate) fn succeeded(&self, run: u64) -> Value {
+        let detail = ok(self.operator.finished(run));
+        assert_eq!(detail["status"], "succeeded", "{}", self.logs(run));
+        detail
     }
 
     /// The gate of a run that waits for people.
     pub(crate) fn gate(&self, run: u64) -> Value {
-        let detail = self.world.run_when(run, "be there", |_| true);
-        let jobs =
-            detail["jobs"].as_array().unwrap().iter().map(|job| job["name"].as_str().unwrap());
-        jobs.take_while(|&job| job != "approve").for_each(|job| drop(self.log(run, job)));
-        self.world.run_when(run, "wait at its gate or end", |detail| {
-            status(detail, "approve") == "open" || !detail["finished_us"].is_null()
-        });
-        let gates = self.world.garrison(&["gates", "list", "-o", "json"]).json();
-        assert!(gates[0]["message"].is_string(), "{gates:#}\n{}", self.logs(run));
+        if let Err(failure) = self.operator.at_gate(run, "approve") {
+            panic!("{failure}\n{}", self.logs(run));
+        }
+        let gates = self.garrison(&["gates", "list", "-o", "json"]).json();
         gates[0].clone()
     }
 
-    /// Somebody else than who triggered the run approves.
+    /// Somebody else than who triggered the run approves, from elsewhere.
     pub(crate) fn approve(&self, run: u64) {
-        let token =
-            self.world.garrison(&["tokens", "create", &format!("anna-{run}"), "--role", "admin"]);
+        let token = self.garrison(&["tokens", "create", &format!("anna-{run}"), "--role", "admin"]);
         assert_eq!(token.code, 0, "{token:?}");
         let mut command = Command::new(program());
-        command
-            .env("GARRISON_URL", ok(self.world.site.url()))
-            .env("GARRISON_TOKEN", token.out.trim());
+        command.env("GARRISON_URL", self.operator.proxy.url());
+        command.env("GARRISON_CA_FILE", self.operator.proxy.authority());
+        command.env("GARRISON_TOKEN", token.out.trim());
         let said = Said::from(command.args(["approve", &run.to_string()]).output().unwrap());
         assert_eq!(said.code, 0, "{said:?}");
     }
 
     pub(crate) fn set_secret(&self, name: &str, value: &[u8]) {
-        let set = ["secrets", "set", name, "--partition", PARTITION];
-        let said = self.world.garrison_reads(&set, value);
+        let file = self.dir.path().join("secret");
+        fs::write(&file, value).unwrap();
+        let set = ["secrets", "set", name, "--partition", CONTROL_PLANE, "--file"];
+        let said = self.garrison(&[&set[..], &[file.to_str().unwrap()]].concat());
         assert_eq!(said.code, 0, "{said:?}");
     }
 
@@ -134,33 +131,32 @@ impl Desk {
     pub(crate) fn artifacts(&self, run: u64) -> PathBuf {
         let folder = self.dir.path().join(format!("artifacts-{run}"));
         let folder_name = folder.to_str().unwrap();
-        let said = self.world.garrison(&["artifacts", &run.to_string(), "--download", folder_name]);
+        let said = self.garrison(&["artifacts", &run.to_string(), "--download", folder_name]);
         assert_eq!(said.code, 0, "{said:?}");
         folder
     }
 
-    /// The whole log of a job, once it has ended, however long that takes.
+    /// The whole log of a job, once it has ended.
     pub(crate) fn log(&self, run: u64, job: &str) -> String {
-        let detail = self.world.run_when(run, "be there", |_| true);
+        let detail: Value = ok(ok(self.operator.site.client()).get(&format!("/api/v1/runs/{run}")));
         let jobs = detail["jobs"].as_array().unwrap();
-        self.world.log(run, jobs.iter().position(|it| it["name"] == job).unwrap())
+        let index = jobs.iter().position(|it| it["name"] == job).unwrap();
+        self.garrison(&["logs", &format!("{run}.{index}"), "--follow"]).out
     }
 
     /// What its jobs said, for a failed test's message.
     pub(crate) fn logs(&self, run: u64) -> String {
-        let show = self.world.garrison(&["show", &run.to_string()]).out;
+        let show = self.garrison(&["show", &run.to_string()]).out;
         let logs: String =
-            (0..6).map(|job| self.world.garrison(&["logs", &format!("{run}.{job}")]).out).collect();
+            (0..6).map(|job| self.garrison(&["logs", &format!("{run}.{job}")]).out).collect();
         format!("{show}\n{logs}")
     }
 
     /// Makes the first certificates by the guide's script, and sets them as its README says; gives the
     /// folder with them.
     pub(crate) fn certify(&self) -> PathBuf {
-        let run = self.trigger("deploy", &[]);
-        self.log(run, "certificates");
-        let detail = self.world.finished(run);
-        assert_eq!(detail["status"], "succeeded", "{}", self.logs(run));
+        let run = self.trigger("at-home", &[]);
+        self.succeeded(run);
         let made = found(&self.artifacts(run), "certs");
         for (secret, file) in [
             ("GRPC_SERVER", "metal-api-grpc/server"),
@@ -175,7 +171,7 @@ impl Desk {
         self.set_secret("CA_KEY", &fs::read(made.join("ca-key.pem")).unwrap());
         self.set_secret("KUBECONFIG", b"apiVersion: v1\nkind: Config\n");
         let authority = fs::read_to_string(made.join("ca.pem")).unwrap();
-        ok(self.world.site.commit(&[("files/certs/ca.pem", &authority)]));
+        ok(self.operator.site.commit(&[("files/certs/ca.pem", &authority)]));
         made
     }
 }
@@ -183,20 +179,27 @@ impl Desk {
 /// What an operator does once at home: certificates of everything, then the server's and client's of gRPC again.
 fn certificates_at_home() -> String {
     format!(
-        "on: {{ manual: {{}} }}\npartitions: [{PARTITION}]\njobs:\n  certificates:\n    process: {{}}\n    run:\n      \
+        "on: {{ manual: {{}} }}\npartitions: [{CONTROL_PLANE}]\njobs:\n  certificates:\n    process: {{}}\n    run:\n      \
          - cp -r files/certs certs\n      - cd certs\n      - bash roll_certs.sh\n      \
          - sha256sum *.pem */*.pem > before.txt\n      - bash roll_certs.sh -t=grpc\n      \
          - sha256sum *.pem */*.pem > after.txt\n    artifacts: {{ paths: [certs/] }}\n"
     )
 }
 
-/// The roles of a release as repositories, and git's configuration by which they are found there. Each says in
-/// a file that it was deployed.
-fn make_roles(folder: &Path) {
-    let task = |name: &str, content: &str| {
+/// The roles of a release as repositories that a web server gives. Each puts what it deploys to where `DEPLOYED`
+/// says, if it is not there yet.
+fn make_roles(folder: &Path, web: &Path) {
+    let tasks = |name: &str, wanted: &str| {
+        let url = format!("\"{{{{ lookup('env', 'DEPLOYED') }}}}/{name}\"");
+        let differs = "it.status == 404 or it.content != wanted";
         format!(
-            "- name: deploy {name}\n  copy:\n    dest: \"{{{{ lookup('env', 'DEPLOYED') }}}}/{name}\"\n    \
-             content: \"{content}\"\n"
+            "- name: what {name} is\n  uri: {{ url: {url}, return_content: true, status_code: [200, 404] }}\n  \
+             check_mode: false\n  register: it\n\
+             - name: deploy {name}\n  debug: {{ msg: {name} }}\n  changed_when: {differs}\n  \
+             vars: {{ wanted: \"{wanted}\" }}\n\
+             - name: store {name}\n  \
+             uri: {{ url: {url}, method: PUT, body: \"{wanted}\", status_code: [201, 204] }}\n  \
+             when: not ansible_check_mode and ({differs})\n  vars: {{ wanted: \"{wanted}\" }}\n"
         )
     };
     for (role, version, parts) in ROLES {
@@ -208,43 +211,33 @@ fn make_roles(folder: &Path) {
                 Some(_) => ((*part).to_owned(), "ingress-controller"),
                 None => (format!("control-plane/roles/{part}"), *part),
             };
-            let mut tasks = task(name, "{{ metal_stack_release_version }}");
+            let mut text = tasks(name, "{{ metal_stack_release_version }}");
             if name == "metal" {
-                tasks += &task("server.pem", "{{ metal_api_grpc_certs_server_cert }}");
-                tasks += &task("server-key.pem", "{{ metal_api_grpc_certs_server_key }}");
+                text += &tasks("server.pem", "{{ metal_api_grpc_certs_server_cert }}");
+                text += &tasks("server-key.pem", "{{ metal_api_grpc_certs_server_key }}");
             }
-            write(&root, &format!("{path}/tasks/main.yaml"), &tasks);
+            write(&root, &format!("{path}/tasks/main.yaml"), &text);
         }
-        let git = |arguments: &[&str]| {
-            let identity = [
-                "-C",
-                root.to_str().unwrap(),
-                "-c",
-                "user.name=R",
-                "-c",
-                "user.email=r@example.org",
-            ];
-            assert!(run("git", &[&identity[..], arguments].concat()), "{arguments:?}");
+        let git = |folder: &Path, arguments: &[&str]| {
+            let identity = ["-c", "user.name=R", "-c", "user.email=r@example.org"];
+            let mut git = Command::new("git");
+            git.arg("-C").arg(folder).args(identity).args(arguments);
+            assert!(git.status().unwrap().success(), "{arguments:?}");
         };
-        git(&["init", "--quiet"]);
-        git(&["add", "--all"]);
-        git(&["commit", "--quiet", "--message=Roles"]);
-        git(&["tag", version]);
+        git(&root, &["init", "--quiet"]);
+        git(&root, &["add", "--all"]);
+        git(&root, &["commit", "--quiet", "--message=Roles"]);
+        git(&root, &["tag", version]);
+        let served = web.join(role);
+        git(&root, &["clone", "--quiet", "--bare", ".", served.to_str().unwrap()]);
+        git(&served, &["update-server-info"]);
     }
-    let here = folder.display();
-    let config =
-        format!("[url \"file://{here}/\"]\n\tinsteadOf = https://github.com/metal-stack/\n");
-    write(folder, "config", &config);
 }
 
 pub(crate) fn write(root: &Path, file: &str, text: &str) {
     let path = root.join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
-}
-
-fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).status().unwrap().success()
 }
 
 /// The file or folder of this name, somewhere below.

@@ -7,8 +7,9 @@ use garrison::site::OPEN_POLICY;
 use integration::{World, ok};
 use sha2::{Digest, Sha256};
 
-use crate::desk::LIBRARY;
 use crate::web::Web;
+
+const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../pipelines/library");
 
 fn checksum(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()

@@ -9,8 +9,7 @@ use crate::desk::{Desk, ROLES, found, job, status};
 
 #[test]
 fn a_release_is_compared_checked_approved_and_deployed() {
-    let Some(mut desk) = Desk::new() else { return };
-    desk.add_agent();
+    let Some(desk) = Desk::new() else { return };
     desk.certify();
     let run = desk.trigger("control-plane", &[]);
     let gate = desk.gate(run);
@@ -37,22 +36,20 @@ fn a_release_is_compared_checked_approved_and_deployed() {
         );
         assert!(requirements.contains(&entry), "{requirements}");
     }
-    let detail = desk.world.run_when(run, "be there", |_| true);
+    let detail = ok(desk.operator.when(run, "be there", |_| true));
     let roles = "ansible-common v0.7.4, metal-ansible-modules v0.2.11, metal-roles v0.17.29";
     assert_eq!(
         job(&detail, "requirements")["outputs"],
         json!({ "release": "v0.22.3", "roles": roles })
     );
-    let shown = desk.world.garrison(&["show", &run.to_string()]).out;
+    let shown = desk.garrison(&["show", &run.to_string()]).out;
     assert!(shown.contains("requirements: 1 host, 1 changed\n"), "{shown}");
     assert!(shown.contains("check: 1 host, would change 1\n"), "{shown}");
-    let deployed = desk.dir.path().join("deployed");
+    let deployed = desk.deployed();
     assert_eq!(fs::read_dir(&deployed).unwrap().count(), 0, "{}", desk.logs(run));
 
     desk.approve(run);
-    desk.log(run, "deploy");
-    let detail = desk.world.finished(run);
-    assert_eq!(detail["status"], "succeeded", "{}", desk.logs(run));
+    desk.succeeded(run);
     for part in
         ["ingress-controller", "prepare", "nsq", "metal-db", "ipam-db", "masterdata-db", "metal"]
     {
@@ -63,24 +60,21 @@ fn a_release_is_compared_checked_approved_and_deployed() {
     let run = desk.trigger("control-plane", &["--input", "tags=metal", "--input", "from=v0.22.3"]);
     desk.gate(run);
     desk.approve(run);
-    desk.log(run, "deploy");
-    let detail = desk.world.finished(run);
-    assert_eq!(detail["status"], "succeeded", "{}", desk.logs(run));
+    desk.succeeded(run);
     let log = desk.log(run, "requirements");
     assert!(log.contains("hit") && !log.contains("was installed successfully"), "{log}");
     assert!(desk.log(run, "changes").contains("none of 82 components changes\n"));
     let deploy = desk.log(run, "deploy");
     assert!(deploy.contains("deploy metal]") && !deploy.contains("deploy nsq]"), "{deploy}");
-    let shown = desk.world.garrison(&["show", &run.to_string()]).out;
+    let shown = desk.garrison(&["show", &run.to_string()]).out;
     assert!(shown.contains("deploy: 1 host, no change\n"), "{shown}");
 
     // Another branch is not deployed, whoever approves.
-    ok(desk.world.site.git(&["branch", "elsewhere"]));
+    ok(desk.operator.site.git(&["branch", "elsewhere"]));
     let run = desk.trigger("control-plane", &["--ref", "elsewhere"]);
     desk.gate(run);
     desk.approve(run);
-    desk.log(run, "deploy");
-    let detail = desk.world.finished(run);
+    let detail = ok(desk.operator.finished(run));
     assert_eq!(status(&detail, "deploy"), "failed", "{detail:#}");
     assert!(desk.log(run, "deploy").contains("from main alone, not from refs/heads/elsewhere\n"));
 }
