@@ -84,14 +84,16 @@ fn a_partition_comes_up_from_nothing_and_is_kept() {
     for server in ["mgmt01", "mgmt02"] {
         assert_eq!(ok(ok(partition.machine(server)).console(versions)), wanted);
     }
+    assert_eq!(jobs(&detail, "doctor").len(), 2, "{detail:#}");
     for name in partition.machines.keys() {
         let said = established(partition, name);
         assert!(said.starts_with("established: "), "{name}: {said}");
     }
 
-    ok(ok(partition.machine("mgmt01")).console("echo an image > /srv/www/images/sonic.bin"));
-
     a_second_run_changes_nothing(&operator);
+    what_somebody_changed_by_hand_is_told(&lab, &operator);
+    the_servers_watch_over_all(&operator);
+    the_servers_hold_an_image(&lab, &operator);
     a_switch_waits_for_its_partner(&mut lab, &operator);
     pairs_are_updated_one_after_the_other(&lab, &operator);
 }
@@ -105,13 +107,61 @@ fn a_second_run_changes_nothing(operator: &Operator) {
     }
     let detail = ok(operator.finished(run));
     succeeded(&detail, operator);
-    let recaps = detail["jobs"].as_array().unwrap().iter();
-    let recaps: Vec<&Value> = recaps.map(|job| &job["attempts"][0]["recap"]).collect();
-    let hosts = recaps.iter().filter_map(|recap| recap["hosts"].as_array()).flatten();
-    let hosts: Vec<&Value> = hosts.collect();
     // Each machine once, and nothing of it changed.
+    let hosts = hosts(&detail);
     assert_eq!(hosts.len(), 14, "{hosts:#?}");
     assert!(hosts.iter().all(|host| host["changed"].is_null()), "{hosts:#?}");
+}
+
+/// What the playbooks of a run did at each machine.
+fn hosts(detail: &Value) -> Vec<&Value> {
+    let jobs = detail["jobs"].as_array().unwrap().iter();
+    let recaps = jobs.filter_map(|job| job["attempts"][0]["recap"]["hosts"].as_array());
+    recaps.flatten().collect()
+}
+
+fn what_somebody_changed_by_hand_is_told(lab: &Lab, operator: &Operator) {
+    let leaf = ok(lab.partitions[0].machine("leaf01"));
+    ok(leaf.console("echo '! by hand' >> /etc/frr/frr.conf"));
+    let run = ok(operator.trigger("drift-check", &[]));
+    let detail = ok(operator.finished(run));
+    succeeded(&detail, operator);
+    let hosts = hosts(&detail);
+    assert_eq!(hosts.len(), 14, "{hosts:#?}");
+    let mut changed = hosts.iter().filter(|host| !host["changed"].is_null());
+    assert_eq!(changed.next().unwrap()["host"], "leaf01", "{hosts:#?}");
+    assert!(changed.next().is_none(), "{hosts:#?}");
+    let shown = ok(operator.garrison(&["show", &run.to_string()]));
+    assert!(shown.contains("drift (playbook=switches): 10 hosts, would change 1\n"), "{shown}");
+    assert!(shown.contains("drift (playbook=mgmt-servers): 2 hosts, no change\n"), "{shown}");
+    let logs: String =
+        (0..3).map(|job| ok(operator.garrison(&["logs", &format!("{run}.{job}")]))).collect();
+    assert!(logs.contains("-! by hand\n"), "{logs}");
+    // It is there as it was.
+    assert!(ok(leaf.console("cat /etc/frr/frr.conf")).ends_with("! by hand\n"));
+}
+
+/// Their exporters answer, and so does all that they look at: switches, and BMCs of workers.
+fn the_servers_watch_over_all(operator: &Operator) {
+    let run = ok(operator.trigger("management-servers", &[]));
+    let detail = ok(operator.finished(run));
+    succeeded(&detail, operator);
+    assert_eq!(jobs(&detail, "healthy").len(), 2, "{detail:#}");
+}
+
+fn the_servers_hold_an_image(lab: &Lab, operator: &Operator) {
+    let checksum = ok(operator.control.console(
+        "mkdir -p /srv/www/os; echo an image > /srv/www/os/sonic.bin; sha256sum < /srv/www/os/sonic.bin",
+    ));
+    let (checksum, _) = checksum.split_once(' ').unwrap();
+    let list = format!("{checksum}  http://images.lab/os/sonic.bin\n");
+    ok(operator.site.commit(&[("files/images.txt", &list)]));
+    let run = ok(operator.trigger("image-cache", &[]));
+    succeeded(&ok(operator.finished(run)), operator);
+    for server in ["mgmt01", "mgmt02"] {
+        let server = ok(lab.partitions[0].machine(server));
+        assert_eq!(ok(server.console("cat /srv/www/images/os/sonic.bin")), "an image\n");
+    }
 }
 
 fn a_switch_waits_for_its_partner(lab: &mut Lab, operator: &Operator) {
@@ -178,7 +228,7 @@ fn pairs() -> Vec<[&'static str; 2]> {
 fn update(operator: &Operator, switches: &[&str]) -> Result<u64, garrison::exit::Failure> {
     let limits = switches.iter().map(|switch| format!("{PARTITION}/{switch}"));
     let limits: Vec<String> = limits.collect();
-    let mut arguments = vec!["--input", "image=sonic.bin"];
+    let mut arguments = vec!["--input", "image=os/sonic.bin"];
     for limit in &limits {
         arguments.extend(["--limit", limit]);
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-use crate::network::{Outside, bmc_network, server_network};
+use crate::network::{Outside, bmc_network, server_network, worker_mac, worker_network};
 use crate::topology::{MANAGEMENT, Place, Role, WAN, leads_to};
 
 /// What is particular to one partition's inventory.
@@ -33,7 +33,7 @@ pub fn text(site: &Site<'_>, outside: &Outside) -> String {
         "partition: {partition}\nlabels: {{ kind: partition }}\ntimezone: Europe/Berlin\n\
          windows: {{ maintenance: [{{ from: \"00:00\", to: \"24:00\" }}] }}\n\
          variables:\n  DEPLOYMENT_IMAGE: {image}\n  DEPLOY_KEY: \"{deploy_key}\"\n  \
-         NETWORK: 10.0.{number}.0/24\n  SERVERS: \"{0} {1}\"\n  IMAGES: {0}\n  COORDINATOR: \"{coordinator}\"\n\
+         NETWORK: 10.0.{number}.0/24\n  SERVERS: \"{0} {1}\"\n  IMAGES: {0}\n  BMC_USER: admin\n  COORDINATOR: \"{coordinator}\"\n\
          agents:\n  \
          mgmt01: {{ device: mgmt01, labels: {{ place: inside }} }}\n  \
          mgmt02: {{ device: mgmt02, labels: {{ place: inside }} }}\ndevices:\n",
@@ -136,6 +136,12 @@ fn variables(place: Place, number: u8, outside: &Outside) -> Vec<(&'static str, 
         role => {
             if role == Role::MgmtSpine {
                 variables.push(("UNNUMBERED", "true".to_owned()));
+            }
+            if role == Role::MgmtLeaf {
+                let network = worker_network(number, place.number);
+                let mac = worker_mac(number, place.number);
+                addresses.push(format!("bmc={}/30", host(network, 1)));
+                variables.push(("BMCS", format!("{mac}={}", host(network, 2))));
             }
             variables.push(("MAC", place.mac(number)));
             variables.push(("PORT", MANAGEMENT.to_owned()));

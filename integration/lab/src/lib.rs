@@ -2,7 +2,7 @@
 //! servers, management spines and leaves, leaves, spines and exits. Each machine is real daemons
 //! (FRR, sshd, dnsmasq, nginx, dockerd, the agent …) in namespaces of its own, out of its box at
 //! first: firewalls wait for somebody at their console, servers are switched off and empty, switches
-//! ask by DHCP for their configuration.
+//! ask by DHCP for their configuration. Two workers are switched off; their BMCs ask for addresses.
 //!
 //! It takes root, and what `deploy/install-test-needs` installs.
 
@@ -51,6 +51,8 @@ pub struct Partition {
     pub number: u8,
     /// Its machines by name.
     pub machines: BTreeMap<String, Machine>,
+    /// Its workers, switched off, whose BMCs are cabled to the management leaves.
+    pub workers: [Machine; 2],
 }
 
 impl Lab {
@@ -111,7 +113,19 @@ impl Lab {
             machine.plug_in()?;
             machines.insert(own, machine);
         }
-        Ok(Partition { name: name.to_owned(), number, machines })
+        let workers = [self.unpack_worker(name, number, 1)?, self.unpack_worker(name, number, 2)?];
+        Ok(Partition { name: name.to_owned(), number, machines, workers })
+    }
+
+    /// A worker without a disk: only its BMC answers.
+    fn unpack_worker(&self, name: &str, number: u8, worker: u8) -> Result<Machine, Failure> {
+        let own = format!("worker0{worker}");
+        let factory = Factory { hosts: &self.hosts(), services: &[], port: "" };
+        let namespaces = self.outside.worker(number, worker);
+        let dir = self.dir.join(name).join(&own);
+        let mut machine = Machine::with_bmc(&own, dir, namespaces, &factory)?;
+        machine.plug_in()?;
+        Ok(machine)
     }
 }
 

@@ -90,6 +90,15 @@ impl Outside {
                     "netns add {bmc}\nlink add bmc netns {own} type veth peer name {LAN} netns {bmc}"
                 );
             }
+            if machine.role == Role::MgmtLeaf {
+                let [worker, bmc] = self.worker(partition, machine.number);
+                let mac = worker_mac(partition, machine.number);
+                let _ = writeln!(
+                    text,
+                    "netns add {worker}\nnetns add {bmc}\n\
+                     link add bmc netns {own} type veth peer name {LAN} address {mac} netns {bmc}"
+                );
+            }
         }
         batch(&text)
     }
@@ -97,6 +106,11 @@ impl Outside {
     /// The namespace of the BMC of a management server.
     pub fn bmc(&self, partition: u8, server: u8) -> String {
         format!("{}-{partition}-bmc0{server}", self.tag)
+    }
+
+    /// The namespaces of a worker and of its BMC, which is cabled to the management leaf of its number.
+    pub fn worker(&self, partition: u8, number: u8) -> [String; 2] {
+        ["worker", "wbmc"].map(|kind| format!("{}-{partition}-{kind}0{number}", self.tag))
     }
 
     /// Makes the namespace of a machine that stands outside of all partitions.
@@ -127,6 +141,16 @@ pub(crate) fn bmc_network(partition: u8, server: u8) -> Ipv4Addr {
 /// The network of four addresses between a firewall and its management server.
 pub(crate) fn server_network(partition: u8, server: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, partition, 208 + (server - 1) * 4)
+}
+
+/// The network of four addresses between a management leaf and the BMC of its worker.
+pub(crate) fn worker_network(partition: u8, leaf: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, partition, 216 + (leaf - 1) * 4)
+}
+
+/// The hardware address of a worker's BMC.
+pub(crate) fn worker_mac(partition: u8, number: u8) -> String {
+    format!("02:00:00:01:{partition:02x}:{number:02x}")
 }
 
 /// Runs `ip` with a command a line.

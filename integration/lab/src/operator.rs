@@ -283,6 +283,9 @@ impl Operator {
                 self.set_secret(name, &scope, &self.dir.join("deploy"))?;
             }
             self.set_secret("HOST_CA", &scope, &self.dir.join("host-ca"))?;
+            let password = self.dir.join("bmc-password");
+            fs::write(&password, "calvin")?;
+            self.set_secret("BMC_PASSWORD", &scope, &password)?;
         }
         Ok(())
     }
