@@ -37,9 +37,8 @@ fn sessions(operator: &Operator) -> Vec<u64> {
 }
 
 fn succeeded(detail: &Value, operator: &Operator) {
-    let run = detail["id"].to_string();
-    let shown = operator.garrison(&["show", &run]).unwrap_or_default();
-    assert_eq!(detail["status"], "succeeded", "{shown}");
+    let story = || operator.story(detail["id"].as_u64().unwrap());
+    assert_eq!(detail["status"], "succeeded", "{}", story());
     for job in detail["jobs"].as_array().unwrap() {
         for attempt in job["attempts"].as_array().unwrap() {
             assert_eq!(attempt["log_complete"], true, "{job:#}");

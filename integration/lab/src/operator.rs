@@ -147,10 +147,24 @@ impl Operator {
         match found {
             Ok(detail) if is(&detail) => Ok(detail),
             Ok(_) | Err(_) => {
-                let shown = self.garrison(&["show", &run.to_string()]).unwrap_or_default();
-                Err(Failure::internal(format!("run {run} did not {what}:\n{shown}")))
+                let story = self.story(run);
+                Err(Failure::internal(format!("run {run} did not {what}:\n{story}")))
             }
         }
+    }
+
+    /// What is to be seen of a run, with the logs of what failed.
+    pub fn story(&self, run: u64) -> String {
+        let mut story = self.garrison(&["show", &run.to_string()]).unwrap_or_default();
+        let detail = self.site.client().and_then(|it| it.get(&format!("/api/v1/runs/{run}")));
+        let detail: Value = detail.unwrap_or_default();
+        let jobs = detail["jobs"].as_array().into_iter().flatten();
+        for job in jobs.filter(|job| job["status"] == "failed") {
+            let id = job["id"].as_str().unwrap_or_default();
+            let log = self.garrison(&["logs", id]).unwrap_or_default();
+            story.push_str(&format!("--- {id}\n{log}"));
+        }
+        story
     }
 
     /// Loads what a run rendered for the firewalls' consoles, together with their host keys.

@@ -48,6 +48,7 @@ fn device(device: &Device) -> Value {
     let group = device.group.as_ref().map(ToString::to_string).unwrap_or_default();
     json!({
         "address": device.address,
+        "port": device.port,
         "role": role,
         "group": group,
         "labels": device.labels,
