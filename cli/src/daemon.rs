@@ -123,8 +123,8 @@ pub fn agent(options: &AgentOptions, format: Format) -> Result<Exit, Failure> {
 
 /// Our own log goes to standard error; GARRISON_LOG filters it, such as `debug` or
 /// `coordinator=debug`.
-fn trace() {
-    let usual = || EnvFilter::new(format!("info,{}", coordinator::events::QUIET));
+pub(crate) fn trace() {
+    let usual = || EnvFilter::new(format!("info,{}", events::QUIET));
     let filter = EnvFilter::try_from_env("GARRISON_LOG").unwrap_or_else(|_| usual());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

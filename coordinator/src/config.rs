@@ -13,7 +13,7 @@ use pipelines::name::{ForgeName, PartitionName, RepositoryName};
 use serde::Deserialize;
 
 pub use self::duration::seconds;
-pub use self::nats::{DUPLICATE_WINDOW, Login, Nats};
+pub use self::nats::{Login, Nats};
 pub use self::origin::{NotAnOrigin, Origin};
 
 /// `coordinator.toml`.

@@ -3,36 +3,35 @@
 //! A cursor over the journal and no queue beside it: committed batches are read, [`derive`] makes
 //! events of their changes, and they are stored in the stream in the journal's order. Where to go
 //! on is told by the stream's own last event, whose id is its place in the journal; the cursor's
-//! file says it where the stream cannot. Invariant: nothing waits for NATS. Only this module and
-//! those below it name async-nats.
+//! file says it where the stream cannot. Invariant: nothing waits for NATS. What speaks to
+//! NATS is in the crate `events`.
 
 mod derive;
 mod envelope;
 mod login;
 mod place;
-mod stream;
+
+pub use self::login::server;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use ::events::pause::Pause;
+use ::events::{Link, Mark, Sent, Server, Stream};
 use coordinator_core::event::Wall;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::derive::Deriver;
+use self::derive::{Deriver, Event};
 use self::place::{Id, Position};
-use self::stream::{Link, Mark, Sent};
 use crate::config::{Config, Nats};
 use crate::driver;
 use crate::feed::cursor::{self, Cursor};
-use crate::feed::pause::Pause;
 use crate::feed::progress::Progress;
 use crate::feed::{Feed, Source};
-use crate::secret;
 use crate::store::journal::{self, Changed, Seq};
 use crate::store::view::{self, View};
 
@@ -43,15 +42,13 @@ const WINDOW: usize = 256;
 /// not be exact.
 const SAVE: Duration = Duration::from_secs(1);
 
-/// Keeps async-nats' own words out of a log: what matters of them is told here.
-pub const QUIET: &str = "async_nats=off";
-
 /// Pauses between two tries to reach NATS.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
 /// Publishes events.
 pub struct Publisher {
     nats: Nats,
+    server: Server,
     source: Source,
     deriver: Deriver,
     progress: Progress,
@@ -73,26 +70,9 @@ struct Place {
 /// Why events are not published now.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of the login cannot be used.
+    /// NATS does not do what it should.
     #[error(transparent)]
-    Secret(#[from] secret::Error),
-    /// The file is no credentials file.
-    #[error("{0} is no credentials file with a JWT and an NKey")]
-    Credentials(PathBuf),
-    /// NATS does not let us in.
-    #[error("NATS cannot be reached: {0}")]
-    Connect(#[from] async_nats::ConnectError),
-    /// The stream is not what it should be.
-    #[error("stream {name}: {what}")]
-    Stream {
-        /// Which one.
-        name: String,
-        /// What is wrong, and what to do.
-        what: String,
-    },
-    /// An event was not stored.
-    #[error("an event was not stored: {0}")]
-    Publish(#[from] async_nats::jetstream::context::PublishError),
+    Nats(#[from] ::events::Error),
     /// The view cannot be read.
     #[error(transparent)]
     View(#[from] view::Error),
@@ -116,7 +96,8 @@ impl Publisher {
         view: View,
         progress: Progress,
     ) -> Result<Publisher, Error> {
-        login::options(nats)?;
+        let server = server(nats, "garrison coordinator");
+        server.check()?;
         let (cursor, place) = Cursor::open::<Place>(&config.data, "events.cursor")?;
         // Beyond the end, as after a restored backup, it says nothing about what comes.
         let last = source.last();
@@ -124,6 +105,7 @@ impl Publisher {
         progress.told(within.map_or(Seq(0), |place| place.told.whole()));
         Ok(Publisher {
             nats: nats.clone(),
+            server,
             deriver: Deriver::new(view, &config.trust_domain),
             source,
             progress,
@@ -159,7 +141,9 @@ impl Publisher {
 
     /// Publishes on one connection, until it fails.
     async fn publish(&mut self, pause: &mut Pause, said: &mut String) -> Result<Infallible, Error> {
-        let mut link = Box::pin(Link::open(&self.nats)).await?;
+        let Nats { stream, max_age, replicas, .. } = self.nats.clone();
+        let stream = Stream { name: stream, max_age, replicas };
+        let mut link = Box::pin(Link::open(&self.server, &stream)).await?;
         let place = self.find_place(&link).await?;
         info!(stream = self.nats.stream, from = %place.told, "events are published");
         self.place = Some(place);
@@ -192,8 +176,8 @@ impl Publisher {
                 if sent.len() == WINDOW {
                     self.stored(link, sent.pop_front()).await?;
                 }
-                let position = event.position;
-                sent.push_back((position, link.send(event).await?));
+                let Event { position, id, subject, payload } = event;
+                sent.push_back((position, link.send(&id, subject, payload).await?));
             }
         }
         while !sent.is_empty() {

@@ -4,8 +4,9 @@
 //! threads, and only what is durable.
 
 pub mod cursor;
-pub mod pause;
 pub mod progress;
+
+pub use ::events::pause;
 
 use std::time::Duration;
 

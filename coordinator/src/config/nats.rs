@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ::events::DUPLICATE_WINDOW;
 use axum::http::Uri;
 use serde::Deserialize;
 
 use super::duration;
-
-/// How long NATS recognises what comes twice; no event is kept for less.
-pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// The stream of events, and how its servers are reached.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -76,6 +74,23 @@ fn default_retention() -> Duration {
 }
 
 impl Nats {
+    /// These servers, entered as nobody; all else as it is by default.
+    pub fn at(urls: Vec<String>) -> Nats {
+        Nats {
+            urls,
+            stream: default_stream(),
+            max_age: default_max_age(),
+            replicas: default_replicas(),
+            retention: default_retention(),
+            user: None,
+            password_file: None,
+            token_file: None,
+            nkey_file: None,
+            credentials_file: None,
+            ca_file: None,
+        }
+    }
+
     /// As whom the coordinator logs in; none if the keys contradict each other.
     pub fn login(&self) -> Option<Login<'_>> {
         let Nats { user, password_file, token_file, nkey_file, credentials_file, .. } = self;
@@ -89,7 +104,8 @@ impl Nats {
         }
     }
 
-    pub(super) fn problems(&self, problems: &mut Vec<String>) {
+    /// Adds what does not fit together, one sentence each.
+    pub fn problems(&self, problems: &mut Vec<String>) {
         if self.urls.is_empty() {
             problems.push("nats.urls is empty: add nats://HOST:4222".to_owned());
         }

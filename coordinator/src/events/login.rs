@@ -1,50 +1,33 @@
-//! How the servers of NATS are reached, and as whom.
+//! How the servers of NATS are reached, and as whom, as the configuration says it.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use async_nats::{ConnectOptions, Event};
-use tracing::warn;
+use ::events::{Login, Server};
 
-use super::Error;
-use crate::config::{Login, Nats};
-use crate::secret::Secret;
+use crate::config::{self, Nats};
+use crate::secret::{self, Secret};
 
-/// How long a server may take to answer a new connection.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Reads the files that the login needs: at start, to refuse what cannot work, and for each new
-/// connection, so that secrets can be exchanged while the coordinator runs.
-pub(super) fn options(nats: &Nats) -> Result<ConnectOptions, Error> {
-    let mut options = match nats.login().unwrap_or(Login::None) {
-        Login::None => ConnectOptions::new(),
-        Login::User(user, file) => {
-            let password = Secret::read(file)?.reveal().to_owned();
-            ConnectOptions::with_user_and_password(user.to_owned(), password)
-        }
-        Login::Token(file) => ConnectOptions::with_token(Secret::read(file)?.reveal().to_owned()),
-        Login::Nkey(file) => ConnectOptions::with_nkey(Secret::read(file)?.reveal().to_owned()),
-        Login::Credentials(file) => {
-            // Its last line is one only with an end.
-            let text = format!("{}\n", Secret::read(file)?.reveal());
-            ConnectOptions::with_credentials(&text).map_err(|_| Error::Credentials(file.clone()))?
-        }
-    };
-    if let Some(file) = &nats.ca_file {
-        options = options.add_root_certificates(file.clone()).require_tls(true);
+/// The servers; `client` is how NATS' operators see the connection. The files of the login are read
+/// for each connection, so that secrets can be exchanged meanwhile.
+pub fn server(nats: &Nats, client: &str) -> Server {
+    let of = nats.clone();
+    Server {
+        urls: nats.urls.clone(),
+        ca_file: nats.ca_file.clone(),
+        login: Arc::new(move || Ok(login(&of)?)),
+        client: client.to_owned(),
     }
-    // A connection that breaks is tried once at each server; then a new one is opened, by which
-    // what became of the stream is looked at.
-    Ok(options
-        .name("garrison coordinator")
-        .connection_timeout(PATIENCE)
-        .ignore_discovered_servers()
-        .max_reconnects(nats.urls.len())
-        .event_callback(|event| async move {
-            // Such as a missing permission, which no answer tells of.
-            if let Event::ServerError(error) = event {
-                warn!(%error, "NATS complains");
-            }
-        }))
+}
+
+fn login(nats: &Nats) -> Result<Login, secret::Error> {
+    let read = |file| Secret::read(file).map(|secret| secret.reveal().to_owned());
+    Ok(match nats.login().unwrap_or(config::Login::None) {
+        config::Login::None => Login::None,
+        config::Login::User(user, file) => Login::User(user.to_owned(), read(file)?),
+        config::Login::Token(file) => Login::Token(read(file)?),
+        config::Login::Nkey(file) => Login::Nkey(read(file)?),
+        config::Login::Credentials(file) => Login::Credentials(file.clone(), read(file)?),
+    })
 }
 
 #[cfg(test)]
@@ -54,26 +37,19 @@ mod tests {
 
     use super::*;
 
-    /// An NKey of a user of this test.
-    const SEED: &str = "SUACBMB3H4X6XOTG4TVGJ6VKZXU527MDK4ALOFGHNKP4FLD4WRVI3ZDGII";
-
     #[test]
-    fn a_credentials_file_holds_a_jwt_and_a_key() {
+    fn a_file_is_read_for_each_connection_and_only_if_it_is_closed() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
-        let text = format!("urls = ['nats://a']\ncredentials_file = {:?}", file.path());
-        let nats: Nats = toml::from_str(&text).unwrap();
-        let block = |name: &str, text: &str| {
-            format!("-----BEGIN {name}-----\n{text}\n------END {name}------\n")
-        };
-        let credentials =
-            block("NATS USER JWT", "eyJ0eXAi.eyJqdGki.c2ln") + &block("USER NKEY SEED", SEED);
-        fs::write(file.path(), credentials).unwrap();
-        assert!(options(&nats).is_ok());
-        fs::write(file.path(), "hunter2").unwrap();
-        let error = options(&nats).unwrap_err().to_string();
-        assert!(error.contains("no credentials file") && !error.contains("hunter2"), "{error}");
-        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(options(&nats).unwrap_err().to_string().contains("chmod o-rwx"));
+        let mode = |mode| fs::set_permissions(file.path(), fs::Permissions::from_mode(mode));
+        let text = format!("urls = ['nats://a']\ntoken_file = {:?}", file.path());
+        let server = server(&toml::from_str(&text).unwrap(), "test");
+        mode(0o600).unwrap();
+        for token in ["one", "two"] {
+            fs::write(file.path(), token).unwrap();
+            let login = (server.login)().unwrap();
+            assert!(matches!(login, Login::Token(found) if found == token));
+        }
+        mode(0o644).unwrap();
+        assert!(server.check().unwrap_err().to_string().contains("chmod o-rwx"));
     }
 }

@@ -5,58 +5,68 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::Context;
-use async_nats::jetstream::context::{ContextBuilder, PublishAckFuture};
+use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+    Config, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, StorageType,
 };
+use async_nats::jetstream::{Context, stream};
 use serde::{Deserialize, Serialize};
 
-use super::derive::Event;
-use super::{Error, login};
-use crate::config::{DUPLICATE_WINDOW, Nats};
+use crate::{Connection, Error, Server};
 
 /// What the stream takes.
 const SUBJECTS: &str = "garrison.>";
 
-/// How long JetStream may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long NATS recognises what comes twice; no event is kept for less.
+pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// The stream of events, as it is made if it is not there.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Its name.
+    pub name: String,
+    /// How long it keeps events.
+    pub max_age: Duration,
+    /// How many servers keep each event.
+    pub replicas: usize,
+}
 
 /// Which stream, and how far it was filled; to notice one that was emptied or made anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub struct Mark {
     /// When it was made, in ns since 1970, by NATS.
-    pub(super) created_ns: i64,
+    pub created_ns: i64,
     /// The number of its last event.
-    pub(super) sequence: u64,
+    pub sequence: u64,
 }
 
 /// A connection on which events can be published.
-pub(super) struct Link {
+pub struct Link {
     context: Context,
-    stream: Stream,
+    stream: stream::Stream,
     /// The stream as it is once all that was sent is stored.
     mark: Mark,
 }
 
 /// An event that was sent; gives its number in the stream once it is stored.
-pub(super) struct Sent(PublishAckFuture);
+pub struct Sent(PublishAckFuture);
 
 impl Link {
-    /// Connects, and makes the stream or checks it.
-    pub(super) async fn open(nats: &Nats) -> Result<Link, Error> {
-        let client = login::options(nats)?.connect(&nats.urls).await?;
-        let context = ContextBuilder::new().timeout(PATIENCE).build(client);
-        let wanted = wanted(nats);
+    /// Connects, and makes the stream or checks it. A connection that breaks is tried once at each
+    /// server; then a new one is to be opened, by which what became of the stream is looked at.
+    ///
+    /// # Errors
+    /// If NATS cannot be reached, or the stream cannot be made or loses what is stored in it.
+    pub async fn open(server: &Server, spec: &Stream) -> Result<Link, Error> {
+        let context = Connection::open_once(server).await?.context;
+        let wanted = wanted(spec);
         let stream = context.get_or_create_stream(wanted.clone()).await;
-        let stream = stream.map_err(|error| Error::Stream {
-            name: nats.stream.clone(),
-            what: error.to_string(),
-        })?;
+        let stream = stream
+            .map_err(|error| Error::Stream { name: spec.name.clone(), what: error.to_string() })?;
         let info = stream.cached_info();
         if let Some(what) = difference(&wanted, &info.config) {
-            return Err(Error::Stream { name: nats.stream.clone(), what });
+            return Err(Error::Stream { name: spec.name.clone(), what });
         }
         let created = info.created.unix_timestamp_nanos();
         let mark = Mark {
@@ -67,12 +77,15 @@ impl Link {
     }
 
     /// The stream as it is.
-    pub(super) fn mark(&self) -> Mark {
+    pub fn mark(&self) -> Mark {
         self.mark
     }
 
     /// The id of the stream's last message; none if it has none any more.
-    pub(super) async fn last_id(&self) -> Result<Option<String>, Error> {
+    ///
+    /// # Errors
+    /// If NATS does not say.
+    pub async fn last_id(&self) -> Result<Option<String>, Error> {
         if self.mark.sequence == 0 {
             return Ok(None);
         }
@@ -89,38 +102,44 @@ impl Link {
         }
     }
 
-    /// Sends an event, to be stored right after the one before it.
-    pub(super) async fn send(&mut self, event: Event) -> Result<Sent, Error> {
+    /// Sends an event, to be stored right after the one before it. The same id is stored once.
+    ///
+    /// # Errors
+    /// If it could not be sent.
+    pub async fn send(&mut self, id: &str, subject: String, json: Vec<u8>) -> Result<Sent, Error> {
         let message = PublishMessage::build()
-            .message_id(&event.id)
+            .message_id(id)
             .expected_last_sequence(self.mark.sequence)
             .header("content-type", "application/cloudevents+json; charset=utf-8")
-            .payload(event.payload.into());
-        let sent = self.context.send_publish(event.subject, message).await?;
+            .payload(json.into());
+        let sent = self.context.send_publish(subject, message).await?;
         self.mark.sequence += 1;
         Ok(Sent(sent))
     }
 }
 
 impl Sent {
-    /// Returns once it is stored.
-    pub(super) async fn stored(self) -> Result<u64, Error> {
+    /// Returns its number in the stream once it is stored.
+    ///
+    /// # Errors
+    /// If it was not stored, or nobody can say.
+    pub async fn stored(self) -> Result<u64, Error> {
         Ok(self.0.await?.sequence)
     }
 }
 
 /// The stream as it is made.
-fn wanted(nats: &Nats) -> Config {
+fn wanted(spec: &Stream) -> Config {
     Config {
-        name: nats.stream.clone(),
+        name: spec.name.clone(),
         description: Some("What happens in garrison".to_owned()),
         subjects: vec![SUBJECTS.to_owned()],
         storage: StorageType::File,
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::Old,
-        max_age: nats.max_age,
+        max_age: spec.max_age,
         duplicate_window: DUPLICATE_WINDOW,
-        num_replicas: nats.replicas,
+        num_replicas: spec.replicas,
         ..Config::default()
     }
 }
@@ -157,8 +176,8 @@ mod tests {
 
     #[test]
     fn a_stream_that_loses_or_refuses_events_is_told_in_words() {
-        let nats: Nats = toml::from_str("urls = ['nats://a']").unwrap();
-        let wanted = wanted(&nats);
+        let max_age = Duration::from_secs(3600);
+        let wanted = wanted(&Stream { name: "GARRISON".to_owned(), max_age, replicas: 1 });
         let edited = Config { max_age: Duration::ZERO, num_replicas: 3, ..wanted.clone() };
         assert_eq!(difference(&wanted, &edited), None);
         let other = Config {

@@ -1,0 +1,127 @@
+//! Dead letters: what was attempted too often, or was refused.
+//!
+//! They have a stream of their own. The publisher says of each event which number it is to have in
+//! its stream, so a message of somebody else there would break its order; and a reader of
+//! `garrison.>` or `garrison.*.job.*` must not take a dead letter for an event.
+
+use std::time::Duration;
+
+use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
+use async_nats::jetstream::Context;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{Config, StorageType};
+use tracing::warn;
+
+use crate::{Error, Message};
+
+/// The stream; it is made when a channel first needs it.
+pub const STREAM: &str = "GARRISON_DEAD";
+
+/// What it takes: `garrison-dead.CHANNEL.SUBJECT`.
+const SUBJECTS: &str = "garrison-dead.>";
+
+/// How long it keeps them.
+const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long the same message is a dead letter only once.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(24 * 3600);
+
+/// Headers that say why it is one.
+const REASON: &str = "Garrison-Reason";
+const CHANNEL: &str = "Garrison-Channel";
+const ATTEMPTS: &str = "Garrison-Attempts";
+const ID: &str = "Garrison-Id";
+const SEQUENCE: &str = "Garrison-Sequence";
+const ORIGIN: &str = "Garrison-Stream";
+
+/// Longest reason that is kept, in bytes.
+const WORDS: usize = 1000;
+
+/// The subject of a channel's dead letters from `subject`, which may have wildcards.
+pub fn subject(channel: &str, subject: &str) -> String {
+    format!("garrison-dead.{channel}.{subject}")
+}
+
+/// Makes the stream if it is not there.
+pub(crate) async fn prepare(context: &Context) -> Result<(), Error> {
+    let config = Config {
+        name: STREAM.to_owned(),
+        description: Some("What channels of garrison's events could not deal with".to_owned()),
+        subjects: vec![SUBJECTS.to_owned()],
+        storage: StorageType::File,
+        max_age: MAX_AGE,
+        duplicate_window: DUPLICATE_WINDOW,
+        num_replicas: 1,
+        ..Config::default()
+    };
+    let failed = |what: String| Error::Stream { name: STREAM.to_owned(), what };
+    let stream = context.get_or_create_stream(config).await;
+    let stream = stream.map_err(|error| failed(error.to_string()))?;
+    let found = &stream.cached_info().config;
+    if found.subjects != [SUBJECTS] || found.no_ack {
+        let what =
+            "it must take garrison-dead.> and acknowledge; change it with 'nats stream edit'";
+        return Err(failed(what.to_owned()));
+    }
+    Ok(())
+}
+
+/// Returns once the message is stored as a dead letter.
+pub(crate) async fn bury(message: &Message, reason: &str) -> Result<(), Error> {
+    let Message { event, attempts, headers, member, .. } = message;
+    if !member.buries {
+        warn!(
+            id = event.id,
+            subject = event.subject,
+            attempts,
+            reason,
+            "a message was given up; a channel with a name would keep a dead letter"
+        );
+        return Ok(());
+    }
+    warn!(
+        channel = member.name,
+        id = event.id,
+        subject = event.subject,
+        attempts,
+        reason,
+        "a message became a dead letter"
+    );
+    let mut all = HeaderMap::new();
+    // NATS' own say what the original was to be checked against.
+    let others = headers.iter().filter(|(name, _)| !name.to_string().starts_with("Nats-"));
+    for (name, values) in others {
+        for value in values {
+            all.append(name.clone(), value.clone());
+        }
+    }
+    all.insert(NATS_MESSAGE_ID, format!("{}.{}", member.name, event.id));
+    all.insert(REASON, one_line(reason));
+    all.insert(CHANNEL, member.name.as_str());
+    all.insert(ATTEMPTS, attempts.to_string());
+    all.insert(ID, event.id.as_str());
+    all.insert(ORIGIN, member.stream.as_str());
+    all.insert(SEQUENCE, event.sequence.to_string());
+    let letter = PublishMessage::build().headers(all).payload(event.payload.clone().into());
+    let (connection, _) = member.current()?;
+    let subject = subject(&member.name, &event.subject);
+    connection.context.send_publish(subject, letter).await?.await?;
+    Ok(())
+}
+
+/// What a header may hold, cut at [`WORDS`].
+fn one_line(words: &str) -> String {
+    let plain: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    plain[..plain.floor_char_boundary(WORDS)].trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_fits_into_a_header() {
+        assert_eq!(one_line("no\r\nsuch device\n"), "no  such device");
+        assert_eq!(one_line(&"ä".repeat(900)).len(), WORDS);
+    }
+}
