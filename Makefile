@@ -49,9 +49,9 @@ lab-up: needs ## The same machines as they come out of their boxes, to explore b
 lab-down: ## Takes down what lab-up brought up
 	target/debug/lab down
 
-soak: soak-sim ## Chaos for an hour, a link that is cut for ten minutes, all switches updated (CHAOS_S=seconds)
+soak: soak-sim ## Chaos for an hour, the same for NATS, a link that is cut for ten minutes, all switches updated (CHAOS_S=seconds)
 	$(CARGO) build --workspace --all-targets
-	GARRISON_SWITCHES=all GARRISON_CUT_S=600 GARRISON_CHAOS_S=$(or $(CHAOS_S),3600) deploy/with-docker-engine $(CARGO) nextest run --profile soak --package integration -E 'binary(network) | binary(chaos) | binary(partition)'
+	GARRISON_SWITCHES=all GARRISON_CUT_S=600 GARRISON_CHAOS_S=$(or $(CHAOS_S),3600) deploy/with-docker-engine $(CARGO) nextest run --profile soak --package integration -E 'binary(network) | binary(chaos) | binary(partition) | (binary(events) & test(storm))'
 
 needs:
 	./deploy/install-test-needs

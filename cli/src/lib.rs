@@ -49,6 +49,8 @@ enum Command {
         /// The attempt's directory.
         dir: PathBuf,
     },
+    /// Says in short how the coordinator is: agents, runs, gates, and who is behind with events.
+    Status,
     /// Starts a pipeline.
     Trigger(command::trigger::Options),
     /// Lists runs, the newest first.
@@ -95,6 +97,9 @@ enum Command {
     /// Lists what operators declared or changed (agents lost, locks broken, secrets set, gates approved),
     /// and times that schedules missed.
     Audit,
+    /// What is published to others: its schemas.
+    #[command(subcommand)]
+    Events(command::events::Action),
     /// Inventories: from Ansible and to Ansible.
     #[command(subcommand)]
     Inventory(command::inventory::Action),
@@ -120,11 +125,13 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Coordinator(options) => daemon::coordinator(&options),
         Command::Agent(options) => daemon::agent(&options, cli.output),
+        Command::Events(action) => command::events::run(&action),
         Command::Inventory(action) => command::inventory::run(&action),
         Command::Lint(options) => command::lint::run(&options, cli.output),
         Command::Plan(options) => command::plan::run(&options, cli.output),
         Command::Schema { of } => command::schema::run(of),
         command => cli.connection.client().and_then(|client| match command {
+            Command::Status => command::status::run(&client, cli.output),
             Command::Trigger(options) => command::trigger::run(&client, &options, cli.output),
             Command::Runs(options) => command::runs::run(&client, &options, cli.output),
             Command::Show(options) => command::show::run(&client, &options, cli.output),
@@ -157,6 +164,7 @@ pub fn main() -> ExitCode {
             | Command::Demo(_)
             | Command::Coordinator(_)
             | Command::Agent(_)
+            | Command::Events(_)
             | Command::Inventory(_)
             | Command::Lint(_)
             | Command::Plan(_)

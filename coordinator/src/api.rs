@@ -1,7 +1,7 @@
 //! The HTTP API, version 1, and who may call it.
 //!
-//! Invariant: every request but `/healthz` carries a token, or as a webhook a signature, and its
-//! actor stands in every event that comes of it.
+//! Invariant: every request but `/healthz` and `/schemas` carries a token, or as a webhook a signature,
+//! and its actor stands in every event that comes of it.
 
 mod agents;
 pub(crate) mod artifacts;
@@ -17,7 +17,9 @@ mod metrics;
 mod programs;
 pub(crate) mod runs;
 mod schedules;
+mod schemas;
 mod secrets;
+mod status;
 mod tokens;
 mod triggers;
 pub mod types;
@@ -94,6 +96,9 @@ pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/healthz", get(health::show))
         .route("/metrics", get(metrics::show))
+        .route("/schemas/events/v1", get(schemas::events))
+        .route("/schemas/events/v1/{topic}", get(schemas::event))
+        .route("/api/v1/status", get(status::show))
         .route("/api/v1/triggers", post(triggers::create))
         .route("/api/v1/triggers/{id}", get(triggers::show))
         .route("/api/v1/runs", get(runs::list))

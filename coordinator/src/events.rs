@@ -1,4 +1,5 @@
-//! Events: what happens to runs, jobs, attempts and agents, published to NATS JetStream.
+//! Events: what happens to runs, jobs, attempts, environments, agents and locks, published to NATS
+//! JetStream.
 //!
 //! A cursor over the journal and no queue beside it: committed batches are read, [`derive`] makes
 //! events of their changes, and they are stored in the stream in the journal's order. Where to go
@@ -10,6 +11,7 @@ mod derive;
 mod envelope;
 mod login;
 mod place;
+pub mod schema;
 
 pub use self::login::server;
 
@@ -41,6 +43,9 @@ const WINDOW: usize = 256;
 /// How often the cursor's file is written while events flow. The stream knows better; the file need
 /// not be exact.
 const SAVE: Duration = Duration::from_secs(1);
+
+/// Its file in the data directory.
+const CURSOR: &str = "events.cursor";
 
 /// Pauses between two tries to reach NATS.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
@@ -88,7 +93,8 @@ impl Publisher {
     /// A publisher that goes on where the last one of this data directory stopped.
     ///
     /// # Errors
-    /// If a file of the login or the cursor cannot be read. NATS need not be there.
+    /// If a file of the login or the cursor cannot be read. NATS need not be there, and the cursor
+    /// need not be whole.
     pub fn open(
         nats: &Nats,
         config: &Config,
@@ -98,7 +104,7 @@ impl Publisher {
     ) -> Result<Publisher, Error> {
         let server = server(nats, "garrison coordinator");
         server.check()?;
-        let (cursor, place) = Cursor::open::<Place>(&config.data, "events.cursor")?;
+        let (cursor, place) = open_cursor(config)?;
         // Beyond the end, as after a restored backup, it says nothing about what comes.
         let last = source.last();
         let within = place.filter(|place| place.told.seq <= last);
@@ -132,8 +138,9 @@ impl Publisher {
             // Told once: NATS may be away for days.
             if error != said {
                 warn!(%error, "events wait");
-                said = error;
+                said.clone_from(&error);
             }
+            self.progress.fails(error, driver::now());
             self.see_what_waits().await;
             sleep(pause.take()).await;
         }
@@ -148,6 +155,7 @@ impl Publisher {
         info!(stream = self.nats.stream, from = %place.told, "events are published");
         self.place = Some(place);
         self.progress.told(place.told.whole());
+        self.progress.works();
         said.clear();
         let mut feed = Feed::new(self.source.clone(), place.told.whole().next());
         let mut save = interval(SAVE);
@@ -231,8 +239,16 @@ impl Publisher {
 
     /// The place of the stream's last event, if it is of this journal.
     async fn last_told(&self, link: &Link) -> Result<Option<Position>, Error> {
-        let id = link.last_id().await?.and_then(|id| id.parse::<Id>().ok());
-        let Some(Id { position, time }) = id.filter(|id| id.position.seq <= self.source.last())
+        let Some(last) = link.last().await? else { return Ok(None) };
+        let own = self.deriver.source();
+        if let Some(other) = last.source.filter(|source| source != own) {
+            return Err(Error::Nats(link.error(format!(
+                "it holds events of {other}, and those here are of {own}: give each coordinator a \
+                 NATS account of its own, or delete the stream"
+            ))));
+        }
+        let Some(Id { position, time }) =
+            last.id.parse::<Id>().ok().filter(|id| id.position.seq <= self.source.last())
         else {
             return Ok(None);
         };
@@ -259,6 +275,17 @@ impl Publisher {
             Ok(()) => self.saved = Some(place),
             Err(error) => warn!(%error, "the cursor of events is not saved"),
         }
+    }
+}
+
+/// The cursor, and where it stands. A damaged one is as good as none: the stream says where to go on.
+fn open_cursor(config: &Config) -> Result<(Cursor, Option<Place>), Error> {
+    match Cursor::open::<Place>(&config.data, CURSOR) {
+        Err(error @ cursor::Error::Unreadable { .. }) => {
+            warn!(%error, "the cursor of events is damaged: the stream says where to go on");
+            Ok((Cursor::in_file(&config.data, CURSOR), None))
+        }
+        opened => Ok(opened?),
     }
 }
 

@@ -139,6 +139,12 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&families).expect("each family has metrics")
     }
 
+    /// The feed of that name, if it is configured.
+    pub fn feed(&self, name: &str) -> Option<&Progress> {
+        let (_, progress) = self.feeds.iter().find(|(feed, _)| *feed == name)?;
+        progress.as_ref()
+    }
+
     fn feeds(&self, registry: &Registry, now: &Now<'_>) {
         let name = "garrison_feed_lag_batches";
         let batches =

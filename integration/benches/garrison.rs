@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 
 mod compile;
+mod dispatch;
 mod idle;
 mod pickup;
 mod queue;
@@ -16,17 +17,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use garrison::client::Client;
-use garrison::exit::Failure;
-use garrison::site::{OPEN_POLICY, Site, wait};
+use garrison::site::{OPEN_POLICY, Site};
 use integration::network::Namespace;
 use integration::{ok, program};
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
 /// A benchmark's name, and what it does.
 const BENCHES: [(&str, fn()); 8] = [
-    ("dispatch", dispatch),
+    ("dispatch", dispatch::run),
     ("throughput", throughput),
     ("idle", idle::run),
     ("compile", compile::run),
@@ -48,35 +46,6 @@ fn main() {
             bench();
         }
     }
-}
-
-/// Trigger answered → the job's program speaks; by commit, as a program triggers
-/// that knows what it wants, on a site that trusts its webhooks. The first runs are not counted:
-/// source and mirror are in place then.
-fn dispatch() {
-    const RUNS: usize = 200;
-    const FIRST: usize = 5;
-    let dir = tempfile::tempdir().unwrap();
-    let fifo = dir.path().join("fifo");
-    ok(mkfifo(&fifo, Mode::S_IRWXU).map_err(Failure::internal));
-    // The shell's own first act, without another program.
-    let jobs = format!("  only: {{ process: {{}}, run: 'echo > {}' }}\n", fifo.display());
-    let site = site(dir.path(), &jobs, 4);
-    let client = ok(site.client());
-    let commit = ok(site.git(&["rev-parse", "HEAD"]));
-    let mut latencies = Vec::with_capacity(RUNS);
-    for run in 0..FIRST + RUNS {
-        trigger(&client, &commit);
-        let answered = Instant::now();
-        fs::read(&fifo).unwrap();
-        if run >= FIRST {
-            latencies.push(answered.elapsed().as_secs_f64() * 1000.0);
-        }
-        ok(wait("the run's end", || is_done(&client).then_some(())));
-    }
-    latencies.sort_by(f64::total_cmp);
-    figure("dispatch", "p50_ms", "ms", percentile(&latencies, 0.50), &latencies);
-    figure("dispatch", "p99_ms", "ms", percentile(&latencies, 0.99), &latencies);
 }
 
 /// No-op process jobs per second, from trigger to the last verdict.

@@ -13,6 +13,7 @@ pub mod guide;
 pub mod nats;
 pub mod network;
 pub mod processes;
+pub mod python;
 pub mod sshd;
 
 use std::io::Write;

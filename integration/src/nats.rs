@@ -8,10 +8,30 @@ use async_nats::ConnectOptions;
 use async_nats::jetstream;
 use serde_json::Value;
 
-use crate::ok;
+use crate::processes::Frozen;
+use crate::{ok, python};
+
+/// Which nats-server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Debian's, 2.9.
+    Debian,
+    /// A current one, which PyPI has.
+    Current,
+}
+
+impl Release {
+    fn program(self) -> PathBuf {
+        match self {
+            Release::Debian => "nats-server".into(),
+            Release::Current => python::packages().join("bin/nats-server"),
+        }
+    }
+}
 
 /// The server; it is ended when it is dropped. Its store, in the folder, stays.
 pub struct Nats {
+    release: Release,
     dir: PathBuf,
     more: String,
     port: Option<u16>,
@@ -30,14 +50,22 @@ pub struct Message {
 }
 
 impl Nats {
-    /// A server that lives in `dir`, with `more` in its configuration; it does not run yet.
+    /// Debian's server. It lives in `dir`, with `more` in its configuration, and does not run yet.
     ///
     /// # Panics
     /// If the folder cannot be made.
     pub fn new(dir: &Path, more: &str) -> Nats {
+        Nats::of(Release::Debian, dir, more)
+    }
+
+    /// The same of a certain release.
+    ///
+    /// # Panics
+    /// If the folder cannot be made.
+    pub fn of(release: Release, dir: &Path, more: &str) -> Nats {
         let dir = dir.join("nats");
         fs::create_dir_all(&dir).expect("a folder");
-        Nats { dir, more: more.to_owned(), port: None, server: None }
+        Nats { release, dir, more: more.to_owned(), port: None, server: None }
     }
 
     /// Starts it, or starts it again at the same address on the same store.
@@ -55,14 +83,14 @@ impl Nats {
         let file = self.dir.join("server.conf");
         fs::write(&file, config).expect("its configuration is written");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log"));
-        let server = Command::new("nats-server")
+        let server = Command::new(self.release.program())
             .args(["--ports_file_dir".as_ref(), self.dir.as_os_str()])
             .arg("--config")
             .arg(&file)
             .stdout(Stdio::null())
             .stderr(log.expect("a log"))
             .spawn()
-            .expect("nats-server is missing: apt-get install nats-server");
+            .expect("nats-server is missing: deploy/install-test-needs");
         let ports = self.dir.join(format!("nats-server_{}.ports", server.id()));
         self.server = Some(server);
         let port = garrison::site::wait("nats-server to serve", || {
@@ -82,6 +110,28 @@ impl Nats {
             server.kill().expect("it is ours");
             server.wait().expect("it ends");
         }
+    }
+
+    /// Takes this as the rest of its configuration, from its next start on.
+    pub fn configure(&mut self, more: &str) {
+        more.clone_into(&mut self.more);
+    }
+
+    /// Has it stand still until what this gives is dropped: connections stay, and nobody answers.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn freeze(&self) -> Frozen {
+        Frozen::freeze(self.server.as_ref().expect("it runs").id())
+    }
+
+    /// Ends it as a crash would, and removes what it has stored.
+    ///
+    /// # Panics
+    /// If that cannot be removed.
+    pub fn wipe(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.store()).expect("its store can be removed");
     }
 
     /// Where its streams are stored.

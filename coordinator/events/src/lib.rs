@@ -18,7 +18,7 @@ pub mod replay;
 pub use self::channel::{Channel, Name, Start};
 pub use self::connection::{Connection, Login, Server};
 pub use self::consumer::Consumer;
-pub use self::link::{DUPLICATE_WINDOW, Link, Mark, Sent, Stream};
+pub use self::link::{DUPLICATE_WINDOW, Last, Link, Mark, Sent, Stream};
 pub use self::message::{Event, Message};
 pub use self::replay::Replay;
 

@@ -49,6 +49,20 @@ pub struct Link {
     mark: Mark,
 }
 
+/// A stream's last message.
+pub struct Last {
+    /// Its `Nats-Msg-Id`; empty if it has none.
+    pub id: String,
+    /// Whose event it is, if it is one.
+    pub source: Option<String>,
+}
+
+/// What of a stored event tells whose it is.
+#[derive(Deserialize)]
+struct Stored {
+    source: String,
+}
+
 /// An event that was sent; gives its number in the stream once it is stored.
 pub struct Sent(PublishAckFuture);
 
@@ -81,25 +95,31 @@ impl Link {
         self.mark
     }
 
-    /// The id of the stream's last message; none if it has none any more.
+    /// The stream's last message; none if it has none any more.
     ///
     /// # Errors
     /// If NATS does not say.
-    pub async fn last_id(&self) -> Result<Option<String>, Error> {
+    pub async fn last(&self) -> Result<Option<Last>, Error> {
         if self.mark.sequence == 0 {
             return Ok(None);
         }
         match self.stream.get_raw_message(self.mark.sequence).await {
             Ok(message) => {
                 let id = message.headers.get(async_nats::header::NATS_MESSAGE_ID);
-                Ok(id.map(|id| id.as_str().to_owned()))
+                let event = serde_json::from_slice::<Stored>(&message.payload).ok();
+                Ok(Some(Last {
+                    id: id.map(|id| id.as_str().to_owned()).unwrap_or_default(),
+                    source: event.map(|event| event.source),
+                }))
             }
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(Error::Stream {
-                name: self.stream.cached_info().config.name.clone(),
-                what: error.to_string(),
-            }),
+            Err(error) => Err(self.error(error.to_string())),
         }
+    }
+
+    /// An error about this stream.
+    pub fn error(&self, what: String) -> Error {
+        Error::Stream { name: self.stream.cached_info().config.name.clone(), what }
     }
 
     /// Sends an event, to be stored right after the one before it. The same id is stored once.

@@ -3,6 +3,7 @@
 //! Times are µs since 1970, UTC. The command line reads these same types.
 
 mod environments;
+mod status;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use coordinator_core::secret::{Scope, SecretKey};
 
 pub use self::environments::{Commit, Deployment, EnvironmentDiff, EnvironmentHistory};
+pub use self::status::{Feed, PartitionStatus, Runs, Status, Trouble};
 
 /// Why a request was not carried out; with every status that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,9 @@
 //! A change is a whole record without the one before it. So what happened is told from the record
 //! itself, from its batch, and from what never changes once it is written: the plan and the origin
 //! of a run. The same batch gives the same events whenever it is read.
+//!
+//! Most changes are one event. What follows from one besides, such as a deployment from an attempt,
+//! stands behind all of its batch, so that each event has a place of its own.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -20,10 +23,12 @@ use coordinator_core::upgrade::State::{Asked, Done, Failed};
 use pipelines::id::{JobId, RunId};
 use pipelines::outcome::Outcome;
 use pipelines::plan::{self, Plan};
-use pipelines::recap::Recap;
+use pipelines::title::Title;
 use quick_cache::unsync::Cache;
 
-use super::envelope::{Agent, Attempt, Belongs, Data, Envelope, Job, Lock, Run};
+use super::envelope::{
+    Agent, Attempt, Belongs, Data, Envelope, Environment, Job, Lock, Recap, Run,
+};
 use super::place::Position;
 use crate::store::journal::Changed;
 use crate::store::view::{self, View};
@@ -70,6 +75,11 @@ impl Deriver {
         Deriver { view, source, runs: Cache::new(RUNS) }
     }
 
+    /// The coordinator, as events name it.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The events of a batch, in order.
     ///
     /// # Errors
@@ -77,6 +87,7 @@ impl Deriver {
     pub(super) fn events(&mut self, batch: &Changed) -> Result<Vec<Event>, view::Error> {
         let mut events = Vec::new();
         let mut retried = BTreeSet::new();
+        let mut besides = Vec::new();
         for (index, change) in (0..).zip(&batch.changes) {
             let before = batch.changes[..index as usize].last();
             let after = &batch.changes[index as usize + 1..];
@@ -92,8 +103,9 @@ impl Deriver {
                 Change::Job(job) if job.state.is_success() && retried.contains(&job.id.run) => None,
                 // To the jobs of a pull request nothing happens at all.
                 Change::Job(job) if job.state == job::State::Planned => None,
-                Change::Job(job) => Some((job_topic(job), Data::Job(self.job(job)?))),
+                Change::Job(job) => Some((job_topic(job), Data::Job(Box::new(self.job(job)?)))),
                 Change::Attempt(attempt) => {
+                    besides.extend(self.environment(attempt)?);
                     Some((attempt_topic(attempt), Data::Attempt(self.attempt(attempt)?)))
                 }
                 Change::Agent(agent) => {
@@ -113,6 +125,15 @@ impl Deriver {
                 let position = Position { seq: batch.seq, index };
                 events.push(self.event(position, batch.now, topic, &data));
             }
+        }
+        let behind = u32::try_from(batch.changes.len()).unwrap_or(u32::MAX);
+        for (index, told) in (behind..).zip(besides) {
+            let topic = match told.status {
+                "succeeded" => "environment.deployed",
+                _ => "environment.failed",
+            };
+            let position = Position { seq: batch.seq, index };
+            events.push(self.event(position, batch.now, topic, &Data::Environment(told)));
         }
         Ok(events)
     }
@@ -158,9 +179,15 @@ impl Deriver {
     fn job(&mut self, job: &job::Job) -> Result<Job, view::Error> {
         let origin = self.origin(job.id.run)?;
         let spec = origin.spec(job.id)?;
+        let Title { call, name, matrix, agent, device } = spec.title();
+        let (approved_by, rejected_by) = answers(&job.state);
         Ok(Job {
             job: job.id,
-            title: spec.title(),
+            call,
+            name,
+            matrix,
+            agent,
+            device,
             partition: spec.partition.clone(),
             status: job.state.kind(),
             detail: match &job.state {
@@ -188,6 +215,8 @@ impl Deriver {
                     Some(format!("cancelled by {by} before it started"))
                 }
             },
+            approved_by,
+            rejected_by,
             attempts: job.attempts,
             belongs: origin.belongs.clone(),
         })
@@ -196,7 +225,9 @@ impl Deriver {
     fn attempt(&mut self, attempt: &attempt::Attempt) -> Result<Attempt, view::Error> {
         let origin = self.origin(attempt.id.job.run)?;
         let recap = match &attempt.state {
-            attempt::State::Finished { verdict, .. } => verdict.recap.as_deref().map(Recap::totals),
+            attempt::State::Finished { verdict, .. } => {
+                verdict.recap.as_deref().map(|recap| Recap::from(recap.totals()))
+            }
             _ => None,
         };
         let (status, started_us, finished_us) = match &attempt.state {
@@ -222,6 +253,27 @@ impl Deriver {
             recap,
             belongs: origin.belongs.clone(),
         })
+    }
+
+    /// The deployment that an attempt was, if it has ended and its job deploys.
+    fn environment(
+        &mut self,
+        attempt: &attempt::Attempt,
+    ) -> Result<Option<Environment>, view::Error> {
+        let Some(outcome) = attempt.outcome() else { return Ok(None) };
+        let origin = self.origin(attempt.id.job.run)?;
+        let spec = origin.spec(attempt.id.job)?;
+        Ok(spec.environment.as_ref().map(|environment| Environment {
+            environment: environment.name.clone(),
+            partition: spec.partition.clone(),
+            url: environment.url.clone(),
+            status: outcome.kind(),
+            attempt: attempt.id,
+            job: attempt.id.job,
+            name: spec.name.clone(),
+            device: spec.at().cloned(),
+            belongs: origin.belongs.clone(),
+        }))
     }
 
     fn origin(&mut self, id: RunId) -> Result<Arc<Origin>, view::Error> {
@@ -323,6 +375,18 @@ fn lock_topic(lock: &lock::Lock) -> &'static str {
         (None, _) => "lock.freed",
         (Some(_), None) => "lock.taken",
         (Some(_), Some(_)) => "lock.doubted",
+    }
+}
+
+/// Who has approved at a gate, or acknowledged, and who rejected it.
+fn answers(state: &job::State) -> (Vec<String>, Option<String>) {
+    match state {
+        job::State::Open { approvals, .. } | job::State::Approved { approvals, .. } => {
+            (approvals.iter().map(|it| it.by.to_string()).collect(), None)
+        }
+        job::State::Acknowledged { by, .. } => (vec![by.to_string()], None),
+        job::State::Rejected { by, .. } => (Vec::new(), Some(by.to_string())),
+        _ => (Vec::new(), None),
     }
 }
 

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use coordinator_core::actor::Actor;
 use coordinator_core::agent::{Agent, Link, SessionId};
@@ -8,6 +9,7 @@ use coordinator_core::job;
 use coordinator_core::run::{self, Run};
 use coordinator_core::token::{JoinToken, TokenHash};
 use pipelines::outcome::Outcome;
+use pipelines::plan;
 use pipelines::recap::{Host, Recap};
 use serde_json::Value;
 
@@ -17,7 +19,7 @@ use crate::store::journal::Follower;
 use crate::store::{Options, Store, fixtures};
 
 /// Commits each as a batch of its own, at times from 1 on, and gives the events of all.
-fn told(directory: &Path, batches: Vec<Vec<Change>>) -> Vec<Event> {
+pub(super) fn told(directory: &Path, batches: Vec<Vec<Change>>) -> Vec<Event> {
     let (mut store, _) = Store::open(directory, Options::default(), Wall(0)).unwrap();
     let mut now = store.last().0;
     let from = store.last().next();
@@ -35,7 +37,7 @@ fn subjects(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.subject.strip_prefix("garrison.").unwrap()).collect()
 }
 
-fn json(event: &Event) -> Value {
+pub(super) fn json(event: &Event) -> Value {
     serde_json::from_slice(&event.payload).unwrap()
 }
 
@@ -140,6 +142,40 @@ fn of_a_recap_only_the_numbers_are_told() {
     let expected = serde_json::json!({ "check": false, "hosts": 2, "changed": 1, "unreachable": 0, "failed": 0 });
     assert_eq!(attempt["data"]["recap"], expected);
     assert!(!attempt.to_string().contains("leaf01"));
+}
+
+#[test]
+fn a_deployment_is_told_behind_all_of_its_batch_at_a_place_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = |outcome: Outcome| {
+        let mut changes = fixtures::whole_run(1, "fra", false);
+        for change in &mut changes {
+            match change {
+                Change::Plan(_, plan) => {
+                    let place = plan::Environment { name: "site/prod".to_owned(), url: None };
+                    Arc::make_mut(plan).jobs[0].environment = Some(place);
+                }
+                Change::Attempt(Attempt {
+                    state: attempt::State::Finished { verdict, .. },
+                    ..
+                }) => verdict.outcome = outcome.clone(),
+                _ => {}
+            }
+        }
+        // What its end brings with it.
+        changes.push(Change::Agent(fixtures::agent("fra", "mgmt01")));
+        changes
+    };
+    let events = told(folder.path(), vec![whole(Outcome::Succeeded), whole(Outcome::TimedOut)]);
+    let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(ids[2..5], ["1.3.1", "1.4.1", "1.5.1"]);
+    assert_eq!(ids.last(), Some(&"2.5.2"));
+    assert!(events.is_sorted_by(|one, next| one.position < next.position), "{ids:?}");
+    assert_eq!(events[4].subject, "garrison.fra.environment.deployed");
+    assert_eq!(json(&events[4])["subject"], "environment/fra/site/prod");
+    let failed = events.last().unwrap();
+    assert_eq!(failed.subject, "garrison.fra.environment.failed");
+    assert_eq!(json(failed)["data"]["status"], "timed_out");
 }
 
 #[test]

@@ -47,13 +47,18 @@ pub enum Error {
 }
 
 impl Cursor {
+    /// The cursor in the file `name` of `directory`, whatever that holds.
+    pub fn in_file(directory: &Path, name: &str) -> Cursor {
+        Cursor { path: directory.join(name) }
+    }
+
     /// The cursor in the file `name` of `directory`, and where it stands; none if it was never
     /// written.
     pub fn open<T: DeserializeOwned>(
         directory: &Path,
         name: &str,
     ) -> Result<(Cursor, Option<T>), Error> {
-        let cursor = Cursor { path: directory.join(name) };
+        let cursor = Cursor::in_file(directory, name);
         let bytes = match fs::read(&cursor.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((cursor, None)),

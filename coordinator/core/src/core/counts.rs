@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use pipelines::name::PartitionName;
 
 use super::Core;
+use crate::run::{self, Run};
 
 /// Numbers of what is not over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Active runs.
     pub runs: usize,
+    /// Those of them that wait for their group.
+    pub runs_waiting: usize,
     /// Jobs that wait for other jobs.
     pub waiting: usize,
     /// Jobs that are with an agent.
@@ -55,6 +58,7 @@ impl Core {
         }
         Counts {
             runs: state.runs.len(),
+            runs_waiting: state.runs.values().filter(|it| is_waiting(&it.run)).count(),
             waiting: open.saturating_sub(elsewhere),
             active,
             queued,
@@ -62,4 +66,8 @@ impl Core {
             agents,
         }
     }
+}
+
+fn is_waiting(run: &Run) -> bool {
+    matches!(run.state, run::State::Waiting { .. })
 }

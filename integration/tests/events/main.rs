@@ -3,150 +3,26 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod client;
+mod damaged;
+mod logins;
+mod releases;
+mod status;
+mod storm;
+mod story;
+
+use std::collections::BTreeSet;
 use std::fs;
 
-use async_nats::ConnectOptions;
-use integration::nats::{Message, Nats};
-use integration::{World, ok};
+use integration::nats::Message;
+use integration::ok;
+
+use crate::story::{Story, assert_whole, lives, may_be_left_out, short, topic};
 
 /// A job, and one that needs it.
 const PIPELINE: &str = "on: { manual: {} }\npartitions: [fra]\njobs:\n  one:\n    process: {}\n    \
                         variables: { PASSWORD: hunter2 }\n    run: echo hello\n  two:\n    needs: [one]\n    \
                         process: {}\n    run: 'true'\n";
-
-/// What is told of a run of one job, in this order.
-const LIFE: [&str; 8] = [
-    "run.created",
-    "job.waiting",
-    "job.queued",
-    "job.started",
-    "attempt.assigned",
-    "attempt.finished",
-    "job.finished",
-    "run.finished",
-];
-
-/// An NKey of a user of these tests, and its public half.
-const SEED: &str = "SUACBMB3H4X6XOTG4TVGJ6VKZXU527MDK4ALOFGHNKP4FLD4WRVI3ZDGII";
-const KEY: &str = "UBV26G3ZUBSZA2S2UL55SP5HJY3XKL2RK3A6NNO7DLBFKIJKRYNB4CKB";
-
-fn short(partition: &str) -> String {
-    format!(
-        "on: {{ manual: {{}} }}\npartitions: [{partition}]\njobs:\n  one:\n    process: {{}}\n    \
-         run: 'true'\n"
-    )
-}
-
-struct Story {
-    world: World,
-    nats: Nats,
-    options: ConnectOptions,
-}
-
-impl Story {
-    /// A site that publishes to a NATS which does not run yet.
-    fn prepare(partitions: &[&str], pipeline: &str) -> Story {
-        Story::with(partitions, pipeline, "", ConnectOptions::new())
-    }
-
-    fn with(partitions: &[&str], pipeline: &str, server: &str, options: ConnectOptions) -> Story {
-        let world = World::start(partitions, pipeline);
-        let nats = Nats::new(world.dir.path(), server);
-        Story { world, nats, options }
-    }
-
-    /// The same, with both running.
-    fn begin(partitions: &[&str], pipeline: &str) -> Story {
-        let mut story = Story::prepare(partitions, pipeline);
-        story.nats.start();
-        story.configure("");
-        story
-    }
-
-    /// Starts the coordinator anew, with `[nats]` and more keys of it.
-    fn configure(&mut self, more: &str) {
-        let scheme = if more.contains("ca_file") { "tls" } else { "nats" };
-        let url = format!("{scheme}://{}", self.nats.address());
-        self.world.site.configure(&format!("\n[nats]\nurls = [{url:?}]\n{more}\n"));
-        self.restart();
-    }
-
-    fn restart(&mut self) {
-        ok(self.world.site.kill_coordinator());
-        ok(self.world.site.start_coordinator());
-    }
-
-    fn messages(&self) -> Vec<Message> {
-        self.nats.messages(&self.options)
-    }
-
-    /// Waits until these runs have been told to their end; gives all messages, which never go back.
-    fn told(&self, runs: &[u64]) -> Vec<Message> {
-        let mut last = Vec::new();
-        let found = garrison::site::wait("events", || {
-            last = self.messages();
-            let ended = |run: &u64| {
-                last.iter().any(|it| topic(it) == "run.finished" && it.event["data"]["run"] == *run)
-            };
-            runs.iter().all(ended).then(|| last.clone())
-        });
-        let found = found.unwrap_or_else(|failure| {
-            let subjects: Vec<_> = last.iter().map(|it| &it.subject).collect();
-            panic!("{failure}: {subjects:#?}\n{}", self.world.logs())
-        });
-        let places: Vec<(u64, u64)> = found.iter().map(place).collect();
-        assert!(places.is_sorted_by(|one, next| one < next), "{places:?}");
-        found
-    }
-
-    /// Starts runs from several sides at once, and waits for their ends.
-    fn runs(&self, count: u64) -> Vec<u64> {
-        let runs: Vec<u64> = (0..count).map(|_| self.world.trigger()).collect();
-        for run in &runs {
-            assert_eq!(self.world.finished(*run)["status"], "succeeded");
-        }
-        runs
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.world.dir.path().join("coordinator.log")).unwrap()
-    }
-}
-
-/// What is behind the partition.
-fn topic(message: &Message) -> &str {
-    message.subject.splitn(3, '.').nth(2).unwrap()
-}
-
-/// The place in the journal.
-fn place(message: &Message) -> (u64, u64) {
-    let mut parts = message.id.split('.').map(|part| part.parse().unwrap());
-    (parts.next().unwrap(), parts.next().unwrap())
-}
-
-/// Whether it is a step that an agent leaves out if the next one is there when it reports.
-fn may_be_left_out(message: &Message) -> bool {
-    ["attempt.accepted", "attempt.started"].contains(&topic(message))
-}
-
-/// What was told of each run of one job.
-fn lives(messages: &[Message]) -> BTreeMap<u64, Vec<&str>> {
-    let mut lives: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
-    for message in messages.iter().filter(|it| !may_be_left_out(it)) {
-        if let Some(run) = message.event["data"]["run"].as_u64() {
-            lives.entry(run).or_default().push(topic(message));
-        }
-    }
-    lives
-}
-
-fn assert_whole(messages: &[Message], runs: &[u64]) {
-    let lives = lives(messages);
-    for run in runs {
-        assert_eq!(lives[run], LIFE, "run {run}");
-    }
-}
 
 #[test]
 fn a_runs_events_arrive_in_order_and_complete() {
@@ -361,73 +237,6 @@ fn a_stream_that_does_not_fit_is_left_alone_and_told() {
     let words = "it takes other.>, not garrison.>; change it with 'nats stream edit'";
     ok(garrison::site::wait("the words", || story.log().contains(words).then_some(())));
     assert!(story.messages().is_empty());
-}
-
-#[test]
-fn each_login_gets_in_and_a_wrong_one_is_told_without_its_secret() {
-    let user = "authorization: { users: [{ user: ada, password: hunter2, permissions: {
-        publish: ['garrison.>', '$JS.API.STREAM.INFO.GARRISON', '$JS.API.STREAM.CREATE.GARRISON',
-                  '$JS.API.STREAM.MSG.GET.GARRISON'],
-        subscribe: '_INBOX.>' } }] }";
-    let options = ConnectOptions::with_user_and_password("ada".to_owned(), "hunter2".to_owned());
-    let mut story = Story::with(&["fra"], &short("fra"), user, options);
-    let file = story.world.dir.path().join("nats-secret");
-    let secret = |text: &str| {
-        fs::write(&file, text).unwrap();
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    };
-    story.nats.start();
-    secret("hunter3\n");
-    story.configure(&format!("user = \"ada\"\npassword_file = {file:?}"));
-    let run = story.runs(1);
-    let words = "authorization violation";
-    ok(garrison::site::wait("a refusal", || story.log().contains(words).then_some(())));
-    assert!(!story.log().contains("hunter"), "{}", story.log());
-    // The right one is read without a restart.
-    secret("hunter2\n");
-    assert_whole(&story.told(&run), &run);
-
-    let token = "authorization: { token: opensesame }";
-    let options = ConnectOptions::with_token("opensesame".to_owned());
-    secret("opensesame");
-    logs_in(token, options, &format!("token_file = {file:?}"));
-
-    let options = ConnectOptions::with_nkey(SEED.to_owned());
-    secret(SEED);
-    let nkey = format!("authorization: {{ users: [{{ nkey: {KEY} }}] }}");
-    logs_in(&nkey, options, &format!("nkey_file = {file:?}"));
-}
-
-#[test]
-fn a_servers_certificate_is_checked() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name);
-    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    fs::write(path("cert"), made.cert.pem()).unwrap();
-    fs::write(path("key"), made.signing_key.serialize_pem()).unwrap();
-    let server = format!("tls: {{ cert_file: {:?}, key_file: {:?} }}", path("cert"), path("key"));
-    let options = ConnectOptions::new().add_root_certificates(path("cert")).require_tls(true);
-    logs_in(&server, options.clone(), &format!("ca_file = {:?}", path("cert")));
-
-    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    fs::write(path("other"), other.cert.pem()).unwrap();
-    let mut story = Story::with(&["fra"], &short("fra"), &server, options);
-    story.nats.start();
-    story.configure(&format!("ca_file = {:?}", path("other")));
-    story.runs(1);
-    let refused = || story.log().contains("invalid peer certificate").then_some(());
-    ok(garrison::site::wait("a refusal", refused));
-    assert!(story.messages().is_empty());
-}
-
-/// Checks that a coordinator with these keys gets into a server with this configuration.
-fn logs_in(server: &str, options: ConnectOptions, keys: &str) {
-    let mut story = Story::with(&["fra"], &short("fra"), server, options);
-    story.nats.start();
-    story.configure(keys);
-    let run = story.runs(1);
-    assert_whole(&story.told(&run), &run);
 }
 
 fn copy_all(from: &std::path::Path, to: &std::path::Path) {
