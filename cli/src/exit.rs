@@ -9,8 +9,8 @@ Exit status:
   1  the run failed, or its pipeline did not compile; a service could not start or go on
   2  wrong arguments, configuration or files; nothing was done
   3  the run was cancelled
-  4  the coordinator refused: no such thing, no right to it, or not in this state
-  5  the coordinator cannot be reached, or cannot serve now: try again
+  4  the coordinator or NATS refused: no such thing, no right to it, or not in this state
+  5  the coordinator or NATS cannot be reached, or cannot serve now: try again
   70 a fault in garrison itself";
 
 /// What the process says with its exit status.
@@ -24,9 +24,9 @@ pub enum Exit {
     Usage = 2,
     /// A run was cancelled.
     Cancelled = 3,
-    /// The coordinator refused.
+    /// The coordinator or NATS refused.
     Refused = 4,
-    /// The coordinator cannot be reached or cannot serve.
+    /// The coordinator or NATS cannot be reached or cannot serve.
     Unavailable = 5,
     /// Something that should not be.
     Internal = 70,

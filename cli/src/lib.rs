@@ -97,7 +97,7 @@ enum Command {
     /// Lists what operators declared or changed (agents lost, locks broken, secrets set, gates approved),
     /// and times that schedules missed.
     Audit,
-    /// What is published to others: its schemas.
+    /// Events in NATS: follow them, read them again, list channels, print their schemas.
     #[command(subcommand)]
     Events(command::events::Action),
     /// Inventories: from Ansible and to Ansible.
@@ -125,7 +125,7 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Coordinator(options) => daemon::coordinator(&options),
         Command::Agent(options) => daemon::agent(&options, cli.output),
-        Command::Events(action) => command::events::run(&action),
+        Command::Events(action) => command::events::run(&action, cli.output),
         Command::Inventory(action) => command::inventory::run(&action),
         Command::Lint(options) => command::lint::run(&options, cli.output),
         Command::Plan(options) => command::plan::run(&options, cli.output),

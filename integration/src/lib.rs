@@ -15,6 +15,7 @@ pub mod network;
 pub mod processes;
 pub mod python;
 pub mod sshd;
+pub mod stream;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

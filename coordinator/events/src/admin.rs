@@ -7,7 +7,7 @@ use async_nats::jetstream::stream::Stream;
 use futures::TryStreamExt;
 use serde::Serialize;
 
-use crate::channel::Start;
+use crate::channel::{Start, own_name};
 use crate::{Connection, Error, dead};
 
 /// Tries to be the one who makes a channel that was deleted just now.
@@ -94,7 +94,7 @@ impl Connection {
             name: found.name.filter(|_| found.durable_name.is_none()),
             durable_name: found.durable_name,
             description: found.description,
-            deliver_policy: Start::Since(since_us).into(),
+            deliver_policy: Start::Since(since_us).policy(),
             ack_policy: found.ack_policy,
             ack_wait: found.ack_wait,
             max_deliver: found.max_deliver,
@@ -131,14 +131,15 @@ impl Connection {
     }
 }
 
-/// A nameless channel without acknowledgements, soon gone.
+/// A channel without acknowledgements, soon gone.
 pub(crate) async fn reader(
     stream: &Stream,
     subject: &str,
     since_us: u64,
 ) -> Result<PullConsumer, Error> {
     let config = pull::Config {
-        deliver_policy: Start::Since(since_us).into(),
+        name: Some(own_name()),
+        deliver_policy: Start::Since(since_us).policy(),
         ack_policy: AckPolicy::None,
         filter_subject: subject.to_owned(),
         ..pull::Config::default()

@@ -123,7 +123,7 @@ impl Channel {
             name: (!durable).then(|| name.to_owned()),
             durable_name: durable.then(|| name.to_owned()),
             description: Some("A channel of garrison's events".to_owned()),
-            deliver_policy: start.into(),
+            deliver_policy: start.policy(),
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.timeout,
             // What is not given out any more would be lost if nobody listened when NATS says so.
@@ -179,7 +179,12 @@ impl Channel {
     }
 }
 
-pub(crate) fn is_name(text: &str) -> bool {
+/// A name for a channel that nobody else has.
+pub(crate) fn own_name() -> String {
+    format!("own-{:016x}", rand::random::<u64>())
+}
+
+fn is_name(text: &str) -> bool {
     let in_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (1..=64).contains(&text.len()) && text.chars().all(in_name)
 }
@@ -209,9 +214,10 @@ impl fmt::Display for Name {
     }
 }
 
-impl From<Start> for DeliverPolicy {
-    fn from(start: Start) -> DeliverPolicy {
-        match start {
+impl Start {
+    /// As NATS says it.
+    pub(crate) fn policy(self) -> DeliverPolicy {
+        match self {
             Start::New => DeliverPolicy::New,
             Start::Oldest => DeliverPolicy::All,
             Start::At(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },

@@ -110,7 +110,8 @@ impl Connection {
                 }
             }
         });
-        let client = options.connect(&server.urls).await?;
+        let client = options.connect(&server.urls).await;
+        let client = client.map_err(|error| Error::Connect(error.into()))?;
         Ok(Connection { context: ContextBuilder::new().timeout(PATIENCE).build(client), broke })
     }
 

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::channel::Start;
+use crate::channel::{Start, own_name};
 use crate::message::{Member, created};
 use crate::pause::Pause;
 use crate::{Channel, Connection, Error, Message, Name, Server, dead};
@@ -69,7 +69,7 @@ impl Consumer {
         server.check()?;
         let (name, buries) = match &channel.name {
             Name::Durable(name) | Name::Ephemeral(name) => (name.clone(), true),
-            Name::Own => (format!("own-{:016x}", rand::random::<u64>()), false),
+            Name::Own => (own_name(), false),
         };
         Ok(Consumer {
             member: Arc::new(Member::new(channel.stream.clone(), name, buries)),
@@ -141,10 +141,10 @@ impl Consumer {
     async fn take(&mut self) -> Result<Option<Message>, Error> {
         self.attach().await?;
         if let Some(message) = &self.over {
-            message.reject(&format!("attempted {} times", message.attempts - 1)).await?;
+            message.reject(&format!("attempted {} times", message.attempts)).await?;
             self.over = None;
         }
-        let Some(message) = self.receive().await? else {
+        let Some(mut message) = self.receive().await? else {
             self.tell_dropped();
             return Ok(None);
         };
@@ -155,6 +155,8 @@ impl Consumer {
             return Ok(None);
         }
         if message.attempts > self.channel.max_attempts {
+            // This time it is given to nobody.
+            message.attempts -= 1;
             self.over = Some(message);
             return Ok(None);
         }
@@ -222,7 +224,9 @@ impl Consumer {
         let name = &self.member.name;
         match self.known {
             None => {
-                info!(channel = name, start = ?self.channel.start, "the channel is made");
+                if self.member.buries {
+                    info!(channel = name, start = ?self.channel.start, "the channel is made");
+                }
                 self.channel.start
             }
             Some(known) if known.stream_ns == stream_ns => {

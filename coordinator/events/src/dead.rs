@@ -105,7 +105,8 @@ pub(crate) async fn bury(message: &Message, reason: &str) -> Result<(), Error> {
     let letter = PublishMessage::build().headers(all).payload(event.payload.clone().into());
     let (connection, _) = member.current()?;
     let subject = subject(&member.name, &event.subject);
-    connection.context.send_publish(subject, letter).await?.await?;
+    let sent = connection.context.send_publish(subject, letter).await.map_err(Error::publish)?;
+    sent.await.map_err(Error::publish)?;
     Ok(())
 }
 

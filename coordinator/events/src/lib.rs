@@ -45,7 +45,7 @@ pub enum Error {
     Credentials(PathBuf),
     /// NATS does not let us in.
     #[error("NATS cannot be reached: {0}")]
-    Connect(#[from] async_nats::ConnectError),
+    Connect(Foreign),
     /// The connection broke.
     #[error("the connection to NATS broke")]
     Broke,
@@ -70,7 +70,7 @@ pub enum Error {
     Missing(String),
     /// An event was not stored.
     #[error("an event was not stored: {0}")]
-    Publish(#[from] async_nats::jetstream::context::PublishError),
+    Publish(Foreign),
     /// Nobody knows whether NATS heard what became of a message.
     #[error("NATS did not confirm what became of message {id}: it may come again")]
     Unconfirmed {
@@ -101,5 +101,9 @@ impl Error {
 
     fn api(error: impl Into<Foreign>) -> Error {
         Error::Api(error.into())
+    }
+
+    fn publish(error: impl Into<Foreign>) -> Error {
+        Error::Publish(error.into())
     }
 }

@@ -13,7 +13,7 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{Context, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{Connection, Error, Server};
+use crate::{Connection, Error, Server, message};
 
 /// What the stream takes.
 const SUBJECTS: &str = "garrison.>";
@@ -82,11 +82,8 @@ impl Link {
         if let Some(what) = difference(&wanted, &info.config) {
             return Err(Error::Stream { name: spec.name.clone(), what });
         }
-        let created = info.created.unix_timestamp_nanos();
-        let mark = Mark {
-            created_ns: i64::try_from(created).unwrap_or_default(),
-            sequence: info.state.last_sequence,
-        };
+        let mark =
+            Mark { created_ns: message::created(&stream), sequence: info.state.last_sequence };
         Ok(Link { context, stream, mark })
     }
 
@@ -132,7 +129,7 @@ impl Link {
             .expected_last_sequence(self.mark.sequence)
             .header("content-type", "application/cloudevents+json; charset=utf-8")
             .payload(json.into());
-        let sent = self.context.send_publish(subject, message).await?;
+        let sent = self.context.send_publish(subject, message).await.map_err(Error::publish)?;
         self.mark.sequence += 1;
         Ok(Sent(sent))
     }
@@ -144,7 +141,7 @@ impl Sent {
     /// # Errors
     /// If it was not stored, or nobody can say.
     pub async fn stored(self) -> Result<u64, Error> {
-        Ok(self.0.await?.sequence)
+        Ok(self.0.await.map_err(Error::publish)?.sequence)
     }
 }
 
