@@ -134,7 +134,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/login-link", post(login::link))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{name}/revoke", post(tokens::revoke))
-        .route("/hooks/github/{forge}", post(hooks::github))
+        .route("/hooks/{kind}/{forge}", post(hooks::take))
         .fallback(|| async { Failure::not_found("there is no such path") })
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(api)

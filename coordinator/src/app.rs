@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::content::Contents;
 use crate::driver::{self, Driver, Handle};
 use crate::events::Publisher;
+use crate::events::webhooks::{self, Sender};
 use crate::feed::Source;
 use crate::feed::progress::Progress;
 use crate::forge::Forges;
@@ -70,7 +71,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let (triggers, pending) = mpsc::unbounded_channel();
     let published = config.nats.is_some().then(Progress::default);
     let told = config.forges.iter().any(|it| it.statuses.is_some()).then(Progress::default);
-    let metrics = Arc::new(Metrics::new(published.clone(), told.clone()));
+    let posted: Vec<_> = config.webhooks.iter().map(|it| (it, Progress::default())).collect();
+    let mut feeds = Vec::new();
+    feeds.extend(published.clone().map(|it| ("events".to_owned(), it)));
+    feeds.extend(told.clone().map(|it| ("statuses".to_owned(), it)));
+    feeds.extend(posted.iter().map(|(it, feed)| (format!("webhook:{}", it.name), feed.clone())));
+    let metrics = Arc::new(Metrics::new(feeds));
     let journal = store.journal();
     let (driver, handle) = Driver::new(store, snapshot, triggers, Arc::clone(&metrics))?;
     let source = Source::new(journal, handle.committed());
@@ -80,7 +86,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     });
     let publisher = publisher.transpose()?;
     let (options, progress) = (statuses::Options::default(), told.unwrap_or_default());
-    let teller = Teller::open(&config, source, view.clone(), progress, options)?;
+    let teller = Teller::open(&config, source.clone(), view.clone(), progress, options)?;
+    let sender = |(webhook, progress)| {
+        let options = webhooks::Options::default();
+        Sender::open(webhook, &config, source.clone(), view.clone(), progress, options)
+    };
+    let senders = posted.into_iter().map(sender).collect::<Result<Vec<_>, _>>()?;
     let driver = std::thread::Builder::new().name("driver".into()).spawn(move || driver.run())?;
 
     let admin = token::generate(Kind::Api);
@@ -129,6 +140,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     }
     if let Some(teller) = teller {
         parts.spawn(teller.run(stop.clone()));
+    }
+    for sender in senders {
+        parts.spawn(sender.run(stop.clone()));
     }
     let until = until_stopped(&mut parts, driver, log_store.logs(), &stop).await;
     stop.cancel();

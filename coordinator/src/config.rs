@@ -3,6 +3,7 @@
 mod duration;
 mod nats;
 mod origin;
+mod webhook;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,7 @@ use serde::Deserialize;
 pub use self::duration::seconds;
 pub use self::nats::{Login, Nats};
 pub use self::origin::{NotAnOrigin, Origin};
+pub use self::webhook::{Pattern, Webhook};
 
 /// `coordinator.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -40,6 +42,9 @@ pub struct Config {
     pub forges: Vec<Forge>,
     /// Where events are published; nowhere if left out.
     pub nats: Option<Nats>,
+    /// Who is told of events by webhooks.
+    #[serde(default)]
+    pub webhooks: Vec<Webhook>,
     /// How secrets are sealed.
     #[serde(default)]
     pub secrets: Secrets,
@@ -118,8 +123,9 @@ pub struct Forge {
     pub name: ForgeName,
     /// What the webhooks look like.
     pub kind: ForgeKind,
-    /// File with the secret that signs the webhooks, of at least 16 bytes; read at start. Others
-    /// than its owner and group must not be able to read it.
+    /// File with the secret that signs the webhooks, of at least 16 bytes; read at start. Of a GitLab
+    /// its signing token (`whsec_…`), or the secret token that comes with each webhook. Others than
+    /// its owner and group must not be able to read it.
     pub secret_file: PathBuf,
     /// Repositories whose webhooks are taken.
     pub repositories: Vec<ForgeRepository>,
@@ -134,9 +140,10 @@ pub struct Statuses {
     /// File with a token that may write commit statuses; read at start. Others than its owner and
     /// group must not be able to read it.
     pub token_file: PathBuf,
-    /// The forge's REST API: `https://HOST/api/v3` for GitHub Enterprise Server.
-    #[serde(default = "default_statuses_url")]
-    pub url: String,
+    /// The forge's REST API: `https://HOST/api/v3` for GitHub Enterprise Server, `https://HOST/api/v4`
+    /// for GitLab, `https://HOST/api/v1` for Gitea and Forgejo. If left out, that of github.com or
+    /// gitlab.com.
+    pub url: Option<String>,
     /// Certificates (PEM) of the authorities that the forge's certificate comes from; the well-known
     /// ones if left out.
     pub ca_file: Option<PathBuf>,
@@ -158,6 +165,51 @@ pub struct Secrets {
 pub enum ForgeKind {
     /// github.com, or GitHub Enterprise Server.
     Github,
+    /// gitlab.com, or one of your own, from 17.4 on.
+    Gitlab,
+    /// Gitea.
+    Gitea,
+    /// Forgejo, such as codeberg.org.
+    Forgejo,
+}
+
+impl ForgeKind {
+    /// As it stands in the configuration and in the webhooks' URL.
+    pub fn name(self) -> &'static str {
+        match self {
+            ForgeKind::Github => "github",
+            ForgeKind::Gitlab => "gitlab",
+            ForgeKind::Gitea => "gitea",
+            ForgeKind::Forgejo => "forgejo",
+        }
+    }
+
+    /// As people write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            ForgeKind::Github => "GitHub",
+            ForgeKind::Gitlab => "GitLab",
+            ForgeKind::Gitea => "Gitea",
+            ForgeKind::Forgejo => "Forgejo",
+        }
+    }
+
+    /// The REST API of the forge that everybody can use; none where there is no such one.
+    fn public_api(self) -> Option<&'static str> {
+        match self {
+            ForgeKind::Github => Some("https://api.github.com"),
+            ForgeKind::Gitlab => Some("https://gitlab.com/api/v4"),
+            ForgeKind::Gitea | ForgeKind::Forgejo => None,
+        }
+    }
+}
+
+impl Forge {
+    /// Where its REST API is; none if it must be configured and is not.
+    pub fn api(&self) -> Option<&str> {
+        let configured = self.statuses.as_ref()?.url.as_deref();
+        configured.or_else(|| self.kind.public_api())
+    }
 }
 
 /// A repository as a forge and as the coordinator call it.
@@ -176,10 +228,6 @@ fn default_trust_domain() -> String {
 
 fn default_http() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7080))
-}
-
-fn default_statuses_url() -> String {
-    "https://api.github.com".to_owned()
 }
 
 fn default_branch() -> String {
@@ -282,6 +330,7 @@ impl Config {
         if let Some(nats) = &self.nats {
             nats.problems(&mut problems);
         }
+        webhook::problems(self, &mut problems);
         problems
     }
 
@@ -291,14 +340,17 @@ impl Config {
             if !names.insert(&forge.name) {
                 problems.push(format!("forge '{}' is listed twice", forge.name));
             }
-            if let Some(Statuses { url, .. }) = &forge.statuses
-                && !is_private(url)
-            {
-                problems.push(format!(
+            match forge.api() {
+                Some(url) if !is_private(url) => problems.push(format!(
                     "forge '{}': statuses.url is '{url}', over which the token would be read by \
                      others: use https://",
                     forge.name
-                ));
+                )),
+                None if forge.statuses.is_some() => problems.push(format!(
+                    "forge '{}': statuses.url is missing, such as 'https://git.example.org/api/v1'",
+                    forge.name
+                )),
+                Some(_) | None => {}
             }
             let mut seen = BTreeSet::new();
             for ForgeRepository { name, full_name } in &forge.repositories {
@@ -373,9 +425,15 @@ mod tests {
         let plain = format!("{BASE}{forge}statuses = {{ token_file = '/t', url = 'http://a' }}\n");
         assert!(load(&plain).unwrap_err().contains("use https://"));
         let known = "[[repositories]]\nname = 'infra'\nurl = '/u'\n";
-        let forge = forge.replace("kind = 'github'", "kind = 'gitlab'");
+        let forge = forge.replace("kind = 'github'", "kind = 'bitbucket'");
         let error = load(&format!("{BASE}{known}{forge}")).unwrap_err();
-        assert!(error.contains("gitlab"), "{error}");
+        assert!(error.contains("bitbucket") && error.contains("forgejo"), "{error}");
+        let forge = "[[forges]]\nname = 'own'\nkind = 'gitea'\nsecret_file = '/s'\n\
+                     repositories = []\nstatuses = { token_file = '/t' }\n";
+        let error = load(&format!("{BASE}{forge}")).unwrap_err();
+        assert!(error.contains("statuses.url is missing"), "{error}");
+        let config = load(&format!("{BASE}{}", forge.replace("gitea", "gitlab"))).unwrap();
+        assert_eq!(config.forges[0].api(), Some("https://gitlab.com/api/v4"));
     }
 
     #[test]

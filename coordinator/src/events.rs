@@ -1,5 +1,5 @@
 //! Events: what happens to runs, jobs, attempts, environments, agents and locks, published to NATS
-//! JetStream.
+//! JetStream, and posted to [`webhooks`] without it.
 //!
 //! A cursor over the journal and no queue beside it: committed batches are read, [`derive`] makes
 //! events of their changes, and they are stored in the stream in the journal's order. Where to go
@@ -12,6 +12,7 @@ mod envelope;
 mod login;
 mod place;
 pub mod schema;
+pub mod webhooks;
 
 pub use self::login::server;
 

@@ -78,8 +78,11 @@ pub struct TreeEntry {
     pub path: String,
 }
 
-/// Where GitHub keeps the heads of pull requests: below it stands `7/head`.
+/// Where GitHub, Gitea and Forgejo keep the heads of pull requests: below it stands `7/head`.
 pub const PULL_REQUESTS: &str = "refs/pull/";
+
+/// Where GitLab keeps them.
+pub const MERGE_REQUESTS: &str = "refs/merge-requests/";
 
 /// Most changed files that are listed.
 const CHANGED: usize = 10_000;
@@ -289,6 +292,11 @@ impl Mirror {
         let references = self.references.read().unwrap_or_else(PoisonError::into_inner);
         references.get(reference).cloned()
     }
+}
+
+/// Whether a full reference names the head of a pull request, at whichever forge.
+pub fn is_pull_request(reference: &str) -> bool {
+    reference.starts_with(PULL_REQUESTS) || reference.starts_with(MERGE_REQUESTS)
 }
 
 /// Whether this is the full hash of an object, SHA-1 or SHA-256, as git writes it.

@@ -4,13 +4,15 @@
 //! [`pages`] show people what becomes of it, [`driver`] has the core decide and commits, [`resolve`]
 //! makes plans of what [`git`] brings and [`source`] bundles of it, [`session`] carries orders to
 //! agents and reports back, [`transfer`] content, [`intake`] takes their logs; [`secrets`] are
-//! opened for them; [`store`], [`logs`] and [`content`] keep it all. By a [`feed`] of the journal [`events`] go to NATS and [`statuses`] to
-//! forges; [`metrics`] are counted on the way.
+//! opened for them; [`store`], [`logs`] and [`content`] keep it all. By a [`feed`] of the journal [`events`] go to NATS and to
+//! webhooks, and [`statuses`] to forges, by [`outgoing`] requests; [`signing`] is of webhooks in both directions;
+//! [`metrics`] are counted on the way.
 
 pub mod app;
 pub mod config;
 pub mod secret;
 pub mod secrets;
+pub mod signing;
 pub mod token;
 pub mod api;
 pub mod forge;
@@ -30,5 +32,6 @@ pub mod store;
 pub mod logs;
 pub mod feed;
 pub mod events;
+pub mod outgoing;
 pub mod statuses;
 pub mod metrics;

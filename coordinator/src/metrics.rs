@@ -34,8 +34,8 @@ pub struct Metrics {
     runs: IntCounterVec,
     attempts: IntCounterVec,
     requests: IntCounterVec,
-    /// Those that are told to others, if they are configured.
-    feeds: [(&'static str, Option<Progress>); 2],
+    /// Those that are told to others, by their names.
+    feeds: Vec<(String, Progress)>,
 }
 
 /// What is so when somebody asks.
@@ -54,8 +54,8 @@ pub struct Now<'a> {
 }
 
 impl Metrics {
-    /// Nothing was counted yet. How far events and statuses are told is shown if they are.
-    pub fn new(events: Option<Progress>, statuses: Option<Progress>) -> Metrics {
+    /// Nothing was counted yet. How far each of the feeds was told is shown under its name.
+    pub fn new(feeds: Vec<(String, Progress)>) -> Metrics {
         let registry = Registry::new();
         let commits = HistogramOpts::new(
             "garrison_commit_duration_seconds",
@@ -83,7 +83,7 @@ impl Metrics {
                 &["method", "path", "status"],
             ),
             registry,
-            feeds: [("events", events), ("statuses", statuses)],
+            feeds,
         }
     }
 
@@ -153,11 +153,9 @@ impl Metrics {
         let help = "For how long the first of them has waited.";
         let seconds = gauges(registry, name, help, &["feed"]);
         for (feed, progress) in &self.feeds {
-            if let Some(progress) = progress {
-                let (behind, waited) = progress.lag(now.last, now.time);
-                batches.with_label_values(&[feed]).set(behind as f64);
-                seconds.with_label_values(&[feed]).set(waited.as_secs_f64());
-            }
+            let (behind, waited) = progress.lag(now.last, now.time);
+            batches.with_label_values(&[feed]).set(behind as f64);
+            seconds.with_label_values(&[feed]).set(waited.as_secs_f64());
         }
     }
 }

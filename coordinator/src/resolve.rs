@@ -184,7 +184,10 @@ impl Shared {
             Cause::Schedule { .. } => return repository.as_of_or_kept(begun, Duration::ZERO).await,
             Cause::Manual { .. } => Some(&trigger.reference).filter(|it| git::is_hash(it)),
         };
+        // Where the branch stands that it is to be merged into must be looked up anew.
+        let is_known = !matches!(trigger.cause, Cause::PullRequest { base: None, .. });
         if let Some(commit) = named
+            && is_known
             && repository.mirror.commit(commit).await.is_ok()
         {
             return Ok(repository.mirror.clone());
@@ -217,7 +220,13 @@ impl Shared {
 async fn changed(cause: &Cause, commit: &str, mirror: &Mirror) -> Option<Vec<String>> {
     match cause {
         Cause::Push { before, .. } => mirror.changed(before.as_ref()?, commit).await,
-        Cause::PullRequest { base, .. } => mirror.changed_since_parting(base, commit).await,
+        Cause::PullRequest { base: Some(base), .. } => {
+            mirror.changed_since_parting(base, commit).await
+        }
+        Cause::PullRequest { base: None, branch, .. } => {
+            let base = mirror.commit(&format!("refs/heads/{branch}")).await.ok()?;
+            mirror.changed_since_parting(&base, commit).await
+        }
         Cause::Manual { .. } | Cause::Schedule { .. } => None,
     }
 }

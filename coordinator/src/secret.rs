@@ -58,12 +58,6 @@ impl Secret {
         Ok(Secret(secret))
     }
 
-    /// A secret that is known already.
-    #[cfg(test)]
-    pub(crate) fn of(text: &str) -> Secret {
-        Secret(text.to_owned())
-    }
-
     /// The text, for whoever must be shown it.
     pub fn reveal(&self) -> &str {
         &self.0

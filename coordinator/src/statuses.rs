@@ -4,7 +4,10 @@
 //! turn comes, so that a newer state overtakes one that waits. Each repository is told one thing at
 //! a time and waits by itself after a failure. Invariant: nothing waits for a forge.
 
+mod api;
+mod gitea;
 mod github;
+mod gitlab;
 mod words;
 
 use std::collections::BTreeMap;
@@ -22,13 +25,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::github::{Answer, Api};
+use self::api::Api;
 use crate::config::{Config, Origin};
 use crate::driver;
 use crate::feed::cursor::{self, Cursor};
 use crate::feed::pause::Pause;
 use crate::feed::progress::Progress;
 use crate::feed::{Feed, Source};
+use crate::outgoing::Answer;
 use crate::store::journal::{Changed, Seq};
 use crate::store::view::{self, View};
 
@@ -127,7 +131,7 @@ pub enum Error {
         /// Which one.
         forge: ForgeName,
         /// Why.
-        source: github::Error,
+        source: api::Error,
     },
     /// The cursor's file.
     #[error(transparent)]
@@ -151,7 +155,7 @@ impl Teller {
         for forge in &config.forges {
             let Some(statuses) = &forge.statuses else { continue };
             let name = || forge.name.clone();
-            let api = Api::open(statuses, options.patience)
+            let api = Api::open(forge, statuses, options.patience)
                 .map_err(|source| Error::Forge { forge: name(), source })?;
             let names = forge.repositories.iter();
             let full_names = names.map(|it| (it.name.clone(), it.full_name.clone())).collect();
@@ -284,7 +288,7 @@ impl Teller {
                         let key = key.clone();
                         self.sending.spawn_blocking(move || {
                             let now = driver::now();
-                            let answer = api.set(&full_name, &record.commit, &status, now);
+                            let answer = api.set(&full_name, &record, &status, now);
                             (key, run, waiting, answer)
                         });
                     }

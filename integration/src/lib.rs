@@ -12,8 +12,10 @@ pub mod firewall;
 pub mod guide;
 pub mod nats;
 pub mod network;
+pub mod packages;
 pub mod processes;
 pub mod python;
+pub mod receiver;
 pub mod sshd;
 pub mod stream;
 

@@ -113,6 +113,10 @@ name!(
     ForgeName
 );
 name!(
+    /// A webhook that is told of events, as the coordinator's configuration calls it.
+    WebhookName
+);
+name!(
     /// A device of a partition's inventory, such as `leaf01`.
     DeviceName
 );

@@ -57,8 +57,9 @@ pub enum Cause {
         commit: String,
         /// The branch that it is to be merged into, without `refs/heads/`.
         branch: String,
-        /// The head of that branch, in hex.
-        base: String,
+        /// The head of that branch, in hex; as it is found later if the forge does not tell it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        base: Option<String>,
     },
     /// Somebody asked for one pipeline, at the head of the reference.
     Manual {

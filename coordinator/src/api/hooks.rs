@@ -1,4 +1,5 @@
-//! `/hooks/…`: webhooks of forges. They carry no token but a signature over their body.
+//! `/hooks/…`: webhooks of forges. They carry no token of ours but what shows that they are the forge's
+//! own.
 
 use std::time::Duration;
 
@@ -16,69 +17,60 @@ use tracing::{info, warn};
 
 use super::types::Hook;
 use super::{Failure, Shared, triggers};
-use crate::config::ForgeKind;
-use crate::driver::AskError;
-use crate::forge::{Forge, github};
-use crate::git::PULL_REQUESTS;
+use crate::driver::{self, AskError};
+use crate::forge::{self, Forge};
 
-/// Largest body, in bytes. A push with the 2,048 commits that GitHub lists at most stays well below.
+/// Largest body, in bytes. A push with the 2,048 commits that GitHub lists at most stays well below;
+/// the other forges list fewer.
 const BODY: usize = 8 << 20;
 
-/// GitHub's own limit, in bytes.
-const GITHUB_MOST: usize = 25 << 20;
+/// The limit of GitHub and of GitLab, in bytes.
+const MOST: usize = 25 << 20;
 
 /// Webhooks read at once: with [`BODY`] it bounds what strangers can have us hold.
 const AT_ONCE: usize = 16;
 
-/// How long a webhook may take to come, its turn included; GitHub itself waits for 10 s.
+/// How long a webhook may take to come, its turn included; GitHub and GitLab wait for 10 s, Gitea and
+/// Forgejo for 5 s.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Longest delivery id, in bytes; GitHub's are UUIDs.
-const DELIVERY: usize = 128;
 
 /// Lets in so many at once.
 pub(crate) fn gate() -> Semaphore {
     Semaphore::new(AT_ONCE)
 }
 
-pub(super) async fn github(
+pub(super) async fn take(
     State(api): State<Shared>,
-    Path(name): Path<String>,
+    Path((kind, name)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Hook>), Failure> {
-    let forge = api.forges.find(&name, ForgeKind::Github);
-    let forge = forge.ok_or_else(|| {
-        Failure::not_found("there is no such forge of kind 'github' in the configuration")
+    let forge = api.forges.find(&kind, &name).ok_or_else(|| {
+        Failure::not_found("there is no such forge of that kind in the configuration")
     })?;
-    let signature = header(&headers, "x-hub-signature-256")?;
-    let event = header(&headers, "x-github-event")?;
-    let delivery = header(&headers, "x-github-delivery")?;
-    if delivery.is_empty() || delivery.len() > DELIVERY {
-        return Err(bad_request("X-GitHub-Delivery is no delivery's id"));
-    }
+    let envelope = forge.envelope(&headers)?;
     let reading = async { (api.hooks.acquire().await, read(body).await) };
     let (_turn, body) = tokio::time::timeout(PATIENCE, reading)
         .await
         .map_err(|_| Failure::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))?;
     let body = body?;
-    let hook = github::read(forge, signature, event, &body).map_err(|error| {
+    let delivery = envelope.delivery;
+    let hook = forge.open(&envelope, &body, driver::now()).map_err(|error| {
         warn!(forge = %forge.name(), delivery, %error, "webhook refused");
         Failure::from(error)
     })?;
     drop(body);
-    let key = format!("github:{}:{delivery}", forge.name());
+    let key = format!("{kind}:{name}:{delivery}");
     match hook {
-        github::Hook::Ping => Ok(taken("pong".to_owned())),
-        github::Hook::Ignored { reason } => Ok(taken(format!("ignored: {reason}"))),
-        github::Hook::Push { repository, reference, commit, before, login } => {
+        forge::Hook::Ping => Ok(taken("pong".to_owned())),
+        forge::Hook::Ignored { reason } => Ok(taken(format!("ignored: {reason}"))),
+        forge::Hook::Push { repository, reference, commit, before, login } => {
             let reference = triggers::full(&reference)
                 .ok_or_else(|| Failure::invalid(format!("{reference:?} is no reference")))?;
             let cause = Cause::Push { commit, before };
             trigger(&api, forge, login, Ask::Trigger { key, repository, reference, cause }).await
         }
-        github::Hook::PullRequest { repository, number, commit, branch, base, login } => {
-            let reference = format!("{PULL_REQUESTS}{number}/head");
+        forge::Hook::PullRequest { repository, number, reference, commit, branch, base, login } => {
             let cause = Cause::PullRequest { number, commit, branch, base };
             trigger(&api, forge, login, Ask::Trigger { key, repository, reference, cause }).await
         }
@@ -121,7 +113,7 @@ async fn read(body: Body) -> Result<Bytes, Failure> {
         length += chunk.len();
         if length <= BODY {
             kept.extend_from_slice(&chunk);
-        } else if length > GITHUB_MOST {
+        } else if length > MOST {
             break;
         }
     }
@@ -132,21 +124,18 @@ async fn read(body: Body) -> Result<Bytes, Failure> {
     Ok(kept.freeze())
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Failure> {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.ok_or_else(|| bad_request(format!("the header {name} is missing: is this GitHub?")))
-}
-
 fn bad_request(message: impl Into<String>) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, message)
 }
 
-impl From<github::Error> for Failure {
-    fn from(error: github::Error) -> Failure {
+impl From<forge::Error> for Failure {
+    fn from(error: forge::Error) -> Failure {
         let status = match &error {
-            github::Error::Signature => StatusCode::UNAUTHORIZED,
-            github::Error::Payload(_) => StatusCode::BAD_REQUEST,
-            github::Error::UnknownRepository(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            forge::Error::Signature => StatusCode::UNAUTHORIZED,
+            forge::Error::Header { .. } | forge::Error::Delivery(_) | forge::Error::Payload(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            forge::Error::UnknownRepository(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Failure::new(status, error.to_string())
     }

@@ -6,26 +6,41 @@ use coordinator_core::event::Wall;
 use coordinator_core::job::{self, Job};
 use coordinator_core::run::{self, Outcome, Run};
 use pipelines::plan::{Plan, Task};
-use serde::Serialize;
 
 use crate::config::Origin;
-use crate::git::PULL_REQUESTS;
+use crate::git;
 
-/// GitHub's limit of a description, in characters.
+/// The longest description that all forges take, in characters: GitHub's limit.
 const LONGEST: usize = 140;
 
-/// A commit status, as GitHub's API takes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A commit status.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Status {
-    /// `pending`, `success`, `failure` or `error`.
-    pub(super) state: &'static str,
+    /// What to show.
+    pub(super) state: State,
     /// In words.
     pub(super) description: String,
     /// The run's page, if people can reach it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) target_url: Option<String>,
     /// Tells the statuses of a commit's pipelines apart.
     pub(super) context: String,
+}
+
+/// What a forge is to show; each has words of its own for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its time has not come.
+    Waiting,
+    /// It is under way.
+    Running,
+    /// It went well.
+    Succeeded,
+    /// It did not.
+    Failed,
+    /// It was ended before it was over.
+    Cancelled,
+    /// There is nothing that could be run.
+    Invalid,
 }
 
 /// The status of a run with these jobs.
@@ -38,22 +53,26 @@ pub(super) fn status(
     let (state, description) = match &run.state {
         run::State::Waiting { .. } => {
             let group = run.group.as_ref().map_or("", |group| group.as_str());
-            ("pending", format!("Run {} waits for its turn in the group {group}", run.id))
+            (State::Waiting, format!("Run {} waits for its turn in the group {group}", run.id))
         }
         run::State::Active => match &run.cancelled_by {
-            Some(actor) => ("pending", format!("Run {} is being cancelled by {actor}", run.id)),
-            None => ("pending", under_way(run, plan, jobs)),
+            Some(actor) => {
+                (State::Running, format!("Run {} is being cancelled by {actor}", run.id))
+            }
+            None => (State::Running, under_way(run, plan, jobs)),
         },
         run::State::Finished { at, outcome } => {
             let took = took(run.created, *at);
             match outcome {
-                Outcome::Succeeded => ("success", format!("Succeeded in {took}")),
-                Outcome::Planned => ("success", planned(plan)),
-                Outcome::Failed => ("failure", format!("{} after {took}", failed(plan, jobs))),
-                Outcome::Cancelled => ("error", format!("{} after {took}", cancelled(run))),
+                Outcome::Succeeded => (State::Succeeded, format!("Succeeded in {took}")),
+                Outcome::Planned => (State::Succeeded, planned(plan)),
+                Outcome::Failed => (State::Failed, format!("{} after {took}", failed(plan, jobs))),
+                Outcome::Cancelled => {
+                    (State::Cancelled, format!("{} after {took}", cancelled(run)))
+                }
             }
         }
-        run::State::Invalid { .. } => ("error", format!("{} does not compile", run.file)),
+        run::State::Invalid { .. } => (State::Invalid, format!("{} does not compile", run.file)),
     };
     Status {
         state,
@@ -65,8 +84,8 @@ pub(super) fn status(
 
 /// The plan of a pull request is told beside what a push of the same commit does.
 fn context(run: &Run) -> String {
-    let is_pull_request = run.reference.starts_with(PULL_REQUESTS);
-    format!("garrison/{}{}", run.pipeline, if is_pull_request { "/plan" } else { "" })
+    let plan = if git::is_pull_request(&run.reference) { "/plan" } else { "" };
+    format!("garrison/{}{plan}", run.pipeline)
 }
 
 /// Says for whom it waits, if it does.
@@ -158,14 +177,13 @@ fn short(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use coordinator_core::actor::Actor;
-    use coordinator_core::job::State;
     use pipelines::id::RunId;
     use pipelines::outcome::{self, Exit};
 
     use super::*;
     use crate::store::fixtures;
 
-    fn said(run: &Run, jobs: &[Job]) -> (&'static str, String) {
+    fn said(run: &Run, jobs: &[Job]) -> (State, String) {
         let plan = fixtures::plan(&["fra", "muc", "nbg"], "true");
         let status = status(run, Some(&plan), jobs, None);
         (status.state, status.description)
@@ -176,7 +194,7 @@ mod tests {
         Run { created: Wall(0), ..fixtures::run(7, "deploy", state) }
     }
 
-    fn job(index: u32, state: State) -> Job {
+    fn job(index: u32, state: job::State) -> Job {
         Job {
             id: RunId(7).job(index),
             attempts: 1,
@@ -190,28 +208,31 @@ mod tests {
     #[test]
     fn each_state_of_a_run_has_its_words() {
         let active = fixtures::run(7, "deploy", run::State::Active);
-        assert_eq!(said(&active, &[]), ("pending", "Run 7 is under way".to_owned()));
+        assert_eq!(said(&active, &[]), (State::Running, "Run 7 is under way".to_owned()));
         let ending = Run { cancelled_by: Some(Actor::LocalAdmin), ..active };
         let words = "Run 7 is being cancelled by local admin";
-        assert_eq!(said(&ending, &[]), ("pending", words.to_owned()));
+        assert_eq!(said(&ending, &[]), (State::Running, words.to_owned()));
         let done = ended(Outcome::Succeeded);
-        assert_eq!(said(&done, &[]), ("success", "Succeeded in 2 min 5 s".to_owned()));
+        assert_eq!(said(&done, &[]), (State::Succeeded, "Succeeded in 2 min 5 s".to_owned()));
         let invalid = run::State::Invalid { diagnostics: "line 1".to_owned() };
         let invalid = fixtures::run(7, "deploy", invalid);
-        assert_eq!(said(&invalid, &[]), ("error", "deploy.yaml does not compile".to_owned()));
+        assert_eq!(
+            said(&invalid, &[]),
+            (State::Invalid, "deploy.yaml does not compile".to_owned())
+        );
         let by = Some(Actor::LocalAdmin);
         let words = "Would run 3 jobs in 3 partitions";
-        assert_eq!(said(&ended(Outcome::Planned), &[]), ("success", words.to_owned()));
+        assert_eq!(said(&ended(Outcome::Planned), &[]), (State::Succeeded, words.to_owned()));
         let cancelled = Run { cancelled_by: by, ..ended(Outcome::Cancelled) };
         let words = "Cancelled by local admin after 2 min 5 s";
-        assert_eq!(said(&cancelled, &[]), ("error", words.to_owned()));
+        assert_eq!(said(&cancelled, &[]), (State::Cancelled, words.to_owned()));
         let superseded = Run { superseded_by: Some(RunId(8)), ..cancelled };
         let words = "Superseded by run 8 after 2 min 5 s";
-        assert_eq!(said(&superseded, &[]), ("error", words.to_owned()));
+        assert_eq!(said(&superseded, &[]), (State::Cancelled, words.to_owned()));
         let waiting = fixtures::run(7, "deploy", run::State::Waiting { place: 1 });
         let waiting = Run { group: Some("site".parse().unwrap()), ..waiting };
         let words = "Run 7 waits for its turn in the group site";
-        assert_eq!(said(&waiting, &[]), ("pending", words.to_owned()));
+        assert_eq!(said(&waiting, &[]), (State::Waiting, words.to_owned()));
     }
 
     #[test]
@@ -226,7 +247,7 @@ mod tests {
             "Run 7 waits for 1 approval by an admin (deploy in fra)"
         );
         let (by, reason) = (Actor::LocalAdmin, "no".to_owned());
-        let rejected = Job { state: State::Rejected { at: Wall(3), by, reason }, ..open(0) };
+        let rejected = Job { state: job::State::Rejected { at: Wall(3), by, reason }, ..open(0) };
         let words = "deploy in fra rejected after 2 min 5 s";
         assert_eq!(said(&ended(Outcome::Failed), rejected), words);
     }
@@ -234,14 +255,14 @@ mod tests {
     #[test]
     fn a_failure_names_the_job_to_blame() {
         let outcome = outcome::Outcome::Failed { exit: Exit::Code(1) };
-        let failed = State::Finished { outcome };
-        let skipped = job(1, State::Skipped { need: 0 });
+        let failed = job::State::Finished { outcome };
+        let skipped = job(1, job::State::Skipped { need: 0 });
         let jobs = [job(0, failed.clone()), skipped.clone()];
         let words = "deploy in fra failed after 2 min 5 s";
-        assert_eq!(said(&ended(Outcome::Failed), &jobs), ("failure", words.to_owned()));
+        assert_eq!(said(&ended(Outcome::Failed), &jobs), (State::Failed, words.to_owned()));
         let jobs = [job(0, failed.clone()), skipped, job(2, failed)];
         let words = "deploy in fra failed, and 1 more of 3 jobs after 2 min 5 s";
-        assert_eq!(said(&ended(Outcome::Failed), &jobs), ("failure", words.to_owned()));
+        assert_eq!(said(&ended(Outcome::Failed), &jobs), (State::Failed, words.to_owned()));
     }
 
     #[test]
@@ -254,5 +275,11 @@ mod tests {
         assert_eq!(status.description.chars().count(), LONGEST);
         assert_eq!(status.target_url.as_deref(), Some("https://g.example/runs/7"));
         assert_eq!(status.context, format!("garrison/{name}"));
+        for reference in ["refs/pull/7/head", "refs/merge-requests/7/head"] {
+            assert_eq!(
+                context(&Run { reference: reference.to_owned(), ..run.clone() }),
+                format!("garrison/{name}/plan")
+            );
+        }
     }
 }

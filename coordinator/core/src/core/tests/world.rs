@@ -502,7 +502,7 @@ impl World {
     pub(super) fn pull_request(&mut self, delivery: &str, plan: Plan) {
         self.line(&format!("pull request, {delivery}"));
         let actor = Actor::Forge { forge: "github".into(), login: "eve".into() };
-        let (commit, base) = ("c0ffee".into(), "7ea".into());
+        let (commit, base) = ("c0ffee".into(), Some("7ea".into()));
         let cause = Cause::PullRequest { number: 7, commit, branch: "main".into(), base };
         self.ask(
             actor,

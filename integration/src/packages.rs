@@ -1,0 +1,66 @@
+//! Packages of PyPI and npm that tests check against: installed once, into a cache of this user's
+//! outside of the checkout.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A folder for Python's `PYTHONPATH` with a package of PyPI.
+///
+/// # Panics
+/// If it cannot be installed.
+pub fn pypi(name: &str, version: &str) -> PathBuf {
+    kept(&format!("pypi-{name}-{version}"), |folder| {
+        run(Command::new("pip3")
+            .args(["install", "--quiet", "--no-deps", "--target"])
+            .arg(folder)
+            .arg(format!("{name}=={version}")));
+    })
+}
+
+/// The folder of a package of npm, unpacked and not run.
+///
+/// # Panics
+/// If it cannot be had.
+pub fn npm(name: &str, version: &str) -> PathBuf {
+    let folder = kept(&format!("npm-{}-{version}", name.replace('/', "-")), |folder| {
+        run(Command::new("npm")
+            .args(["pack", "--silent", "--pack-destination"])
+            .arg(folder)
+            .arg(format!("{name}@{version}"))
+            .current_dir(folder));
+        let files = fs::read_dir(folder).expect("a folder").flatten();
+        let archive =
+            files.map(|it| it.path()).find(|it| it.extension().is_some_and(|it| it == "tgz"));
+        let archive = archive.expect("npm pack leaves an archive");
+        run(Command::new("tar").arg("xzf").arg(archive).arg("--directory").arg(folder));
+    });
+    folder.join("package")
+}
+
+/// The folder of that name in the cache, filled by `fill` if it is not there. Of two that fill it at
+/// the same time one wins.
+fn kept(name: &str, fill: impl FnOnce(&PathBuf)) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache");
+    let cache = cache.unwrap_or_else(home).join("garrison-tests");
+    let folder = cache.join(name);
+    if !folder.exists() {
+        fs::create_dir_all(&cache).expect("a cache");
+        let filling = tempfile::Builder::new().prefix("filling-").tempdir_in(&cache);
+        let filling = filling.expect("a folder in the cache").keep();
+        fill(&filling);
+        if fs::rename(&filling, &folder).is_err() {
+            fs::remove_dir_all(&filling).expect("it is ours");
+        }
+    }
+    folder
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("{command:?}: {error}: run deploy/install-test-needs");
+    });
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+}
