@@ -21,6 +21,7 @@ pub mod schema;
 pub mod secrets;
 pub mod show;
 pub mod status;
+pub mod subscriptions;
 pub mod tokens;
 pub mod trigger;
 pub mod windows;

@@ -91,11 +91,14 @@ enum Command {
     /// Schedules by which pipelines start by themselves.
     #[command(subcommand)]
     Schedules(command::schedules::Action),
+    /// Events that start pipelines.
+    #[command(subcommand)]
+    Subscriptions(command::subscriptions::Action),
     /// Locks: list, break.
     #[command(subcommand)]
     Locks(command::locks::Action),
     /// Lists what operators declared or changed (agents lost, locks broken, secrets set, gates approved),
-    /// and times that schedules missed.
+    /// times that schedules missed, and why events started nothing.
     Audit,
     /// Events in NATS: follow them, read them again, list channels, print their schemas.
     #[command(subcommand)]
@@ -157,6 +160,9 @@ pub fn main() -> ExitCode {
             Command::Agents(action) => command::agents::run(&client, &action, cli.output),
             Command::Secrets(action) => command::secrets::run(&client, &action, cli.output),
             Command::Schedules(action) => command::schedules::run(&client, &action, cli.output),
+            Command::Subscriptions(action) => {
+                command::subscriptions::run(&client, &action, cli.output)
+            }
             Command::Locks(action) => command::locks::run(&client, &action, cli.output),
             Command::Audit => command::audit::run(&client, cli.output),
             Command::Tokens(action) => command::tokens::run(&client, &action, cli.output),

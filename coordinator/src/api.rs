@@ -20,6 +20,7 @@ mod schedules;
 mod schemas;
 mod secrets;
 mod status;
+mod subscriptions;
 mod tokens;
 mod triggers;
 pub mod types;
@@ -129,6 +130,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/locks/{partition}/{name}/break", post(locks::break_lock))
         .route("/api/v1/audit", get(locks::audit))
         .route("/api/v1/schedules", get(schedules::list))
+        .route("/api/v1/subscriptions", get(subscriptions::list))
         .route("/api/v1/secrets", get(secrets::list).post(secrets::set))
         .route("/api/v1/secrets/delete", post(secrets::delete))
         .route("/api/v1/login-link", post(login::link))

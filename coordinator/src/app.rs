@@ -31,6 +31,7 @@ use crate::events::webhooks::{self, Sender};
 use crate::feed::Source;
 use crate::feed::progress::Progress;
 use crate::forge::Forges;
+use crate::listener::Listener;
 use crate::logs::{LogStore, Logs};
 use crate::metrics::{self, Metrics};
 use crate::pages;
@@ -41,6 +42,7 @@ use crate::secrets::Secrets;
 use crate::session::Sessions;
 use crate::statuses::{self, Teller};
 use crate::store::Store;
+use crate::store::view::View;
 use crate::tls;
 use crate::token::{self, Kind};
 
@@ -132,7 +134,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     parts.spawn(serve_agents(agents, sessions, ca, Arc::clone(&config), stop.clone()));
     parts.spawn(serve_http(http, api, stop.clone()));
     parts.spawn(contents.clone().keep_swept(stop.clone()));
-    let resolver = Resolver::new(config, contents, handle.clone());
+    let resolver = Resolver::new(Arc::clone(&config), contents, handle.clone());
+    for listener in listeners(&config, &handle, &view, &resolver)? {
+        parts.spawn(listener.run(stop.clone()));
+    }
     parts.spawn(resolver.watcher(view.clone()).run(stop.clone()));
     parts.spawn(resolver.run(pending, stop.clone()));
     if let Some(publisher) = publisher {
@@ -148,6 +153,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     stop.cancel();
     until?;
     drain(parts, tasks, log_store, handle).await
+}
+
+/// Whoever reads events that start pipelines.
+fn listeners(
+    config: &Arc<Config>,
+    driver: &Handle,
+    view: &View,
+    resolver: &Resolver,
+) -> anyhow::Result<Vec<Listener>> {
+    let Some(nats) = &config.nats else { return Ok(Vec::new()) };
+    let open = |of| {
+        let (config, driver) = (Arc::clone(config), driver.clone());
+        Listener::open(of, nats, config, driver, view.clone(), resolver.preview())
+    };
+    Ok(nats.triggers.iter().map(open).collect::<Result<_, _>>()?)
 }
 
 /// Waits until it shall stop, or some part has ended before.

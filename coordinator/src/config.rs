@@ -3,6 +3,7 @@
 mod duration;
 mod nats;
 mod origin;
+mod trigger;
 mod webhook;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 pub use self::duration::seconds;
 pub use self::nats::{Login, Nats};
 pub use self::origin::{NotAnOrigin, Origin};
+pub use self::trigger::{Place, Trigger};
 pub use self::webhook::{Pattern, Webhook};
 
 /// `coordinator.toml`.

@@ -51,6 +51,11 @@ const CURSOR: &str = "events.cursor";
 /// Pauses between two tries to reach NATS.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
+/// The source that events of this coordinator name.
+pub fn source(trust_domain: &str) -> String {
+    format!("garrison://{trust_domain}")
+}
+
 /// Publishes events.
 pub struct Publisher {
     nats: Nats,

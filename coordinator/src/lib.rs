@@ -29,6 +29,7 @@ pub mod session;
 pub mod transfer;
 pub mod intake;
 pub mod store;
+pub mod listener;
 pub mod logs;
 pub mod feed;
 pub mod events;

@@ -5,6 +5,7 @@
 
 mod kept;
 mod pipeline;
+mod preview;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use coordinator_core::event::{Event, Resolution};
 use coordinator_core::trigger::{Cause, Trigger};
 use pipelines::name::{PartitionName, PipelineName, RepositoryName};
 use pipelines::trigger;
+use pipelines::trigger::limit::Limit;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,7 @@ use tracing::{Instrument, info_span};
 
 use self::kept::{Repository, fetch};
 use self::pipeline::Pipeline;
+pub use self::preview::{Foreseen, Preview};
 use crate::config::Config;
 use crate::content::Contents;
 use crate::driver::Handle;
@@ -34,6 +37,9 @@ const FOLDER: &str = ".garrison";
 
 /// Largest pipeline or inventory file read from git, in bytes; the language's own limit is lower.
 const FILE: u64 = 2 << 20;
+
+/// How old what is known of a default branch may be when an event comes: many come at once.
+const HEAD_AGE: Duration = Duration::from_secs(10);
 
 /// Triggers resolved side by side.
 const SIDE_BY_SIDE: usize = 8;
@@ -78,7 +84,7 @@ impl Resolver {
                     let (shared, driver) = (Arc::clone(&self.shared), self.driver.clone());
                     let span = info_span!("trigger", id = trigger.id.0);
                     let task = async move {
-                        let resolution = shared.resolve(&trigger).await;
+                        let resolution = shared.resolve(&trigger, Instant::now()).await;
                         if matches!(trigger.cause, Cause::Push { .. }) {
                             shared.pushed(&trigger.repository);
                         }
@@ -92,9 +98,9 @@ impl Resolver {
 }
 
 impl Shared {
-    async fn resolve(&self, trigger: &Trigger) -> Result<Vec<Resolution>, String> {
+    /// What comes of a trigger, from repositories as they were at `begun`, or later.
+    async fn resolve(&self, trigger: &Trigger, begun: Instant) -> Result<Vec<Resolution>, String> {
         let say = |error: git::Error| error.to_string();
-        let begun = Instant::now();
         let mirror = self.with_trigger(trigger, begun).await?;
         let (commit, happened) = match &trigger.cause {
             Cause::Push { commit, .. } => {
@@ -109,6 +115,13 @@ impl Shared {
                 let commit = mirror.commit(&trigger.reference).await.map_err(say)?;
                 (commit, trigger::Trigger::Schedule { schedule: schedule.clone() })
             }
+            Cause::Event { subscription, inputs, partition, .. } => {
+                let commit = mirror.commit(&trigger.reference).await.map_err(say)?;
+                let (subscription, inputs) = (subscription.clone(), inputs.clone());
+                let limit = partition.clone().map(|partition| Limit { partition, device: None });
+                let limit = limit.into_iter().collect();
+                (commit, trigger::Trigger::Event { subscription, inputs, limit })
+            }
             Cause::Manual { inputs, limit, .. } => {
                 let commit = mirror.commit(&trigger.reference).await.map_err(say)?;
                 (commit, trigger::Trigger::Manual { inputs: inputs.clone(), limit: limit.clone() })
@@ -117,7 +130,7 @@ impl Shared {
         let files = mirror.files(&commit, FOLDER).await.map_err(say)?;
         let mut contents = Vec::new();
         let is_meant = |path: &String| match &trigger.cause {
-            Cause::Schedule { file, .. } => path == file,
+            Cause::Schedule { file, .. } | Cause::Event { file, .. } => path == file,
             Cause::Push { .. } | Cause::PullRequest { .. } | Cause::Manual { .. } => {
                 is_pipeline(path)
             }
@@ -145,7 +158,7 @@ impl Shared {
         let pipelines = match &trigger.cause {
             // Nothing of it is done, so nobody needs its source.
             Cause::PullRequest { .. } => return Ok(pipelines),
-            Cause::Push { .. } | Cause::Schedule { .. } => pipelines,
+            Cause::Push { .. } | Cause::Schedule { .. } | Cause::Event { .. } => pipelines,
             Cause::Manual { pipeline, .. } => pick(pipelines, pipeline, trigger, &commit)?,
         };
         self.with_source(pipelines, trigger, &mirror).await
@@ -182,6 +195,8 @@ impl Shared {
                 Some(commit)
             }
             Cause::Schedule { .. } => return repository.as_of_or_kept(begun, Duration::ZERO).await,
+            // Its head is followed anyway, and each webhook makes it new.
+            Cause::Event { .. } => return repository.as_of_or_kept(begun, HEAD_AGE).await,
             Cause::Manual { .. } => Some(&trigger.reference).filter(|it| git::is_hash(it)),
         };
         // Where the branch stands that it is to be merged into must be looked up anew.
@@ -227,7 +242,7 @@ async fn changed(cause: &Cause, commit: &str, mirror: &Mirror) -> Option<Vec<Str
             let base = mirror.commit(&format!("refs/heads/{branch}")).await.ok()?;
             mirror.changed_since_parting(&base, commit).await
         }
-        Cause::Manual { .. } | Cause::Schedule { .. } => None,
+        Cause::Manual { .. } | Cause::Schedule { .. } | Cause::Event { .. } => None,
     }
 }
 

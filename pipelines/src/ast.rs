@@ -7,6 +7,7 @@ mod wait;
 
 use std::collections::BTreeMap;
 
+use crate::event::Subscription;
 use crate::gate::Triggerer;
 use crate::glob::Glob;
 use crate::include::Include;
@@ -63,6 +64,7 @@ pub(crate) struct On {
     pub(crate) pull_request: Option<Push>,
     pub(crate) tag: Option<Refs>,
     pub(crate) schedule: Vec<Spanned<Schedule>>,
+    pub(crate) event: Vec<Spanned<Event>>,
     pub(crate) manual: bool,
 }
 
@@ -77,6 +79,15 @@ pub(crate) struct Push {
 /// A time at which it starts by itself.
 pub(crate) struct Schedule {
     pub(crate) schedule: schedule::Schedule,
+    /// Its inputs, with places.
+    pub(crate) inputs: Vec<(Spanned<String>, Spanned<String>)>,
+}
+
+/// Events from outside by which it starts.
+pub(crate) struct Event {
+    pub(crate) subscription: Subscription,
+    /// Its condition, with its place.
+    pub(crate) when: Option<Text>,
     /// Its inputs, with places.
     pub(crate) inputs: Vec<(Spanned<String>, Spanned<String>)>,
 }

@@ -5,6 +5,7 @@ mod ansible;
 mod choice;
 mod cycle;
 mod devices;
+mod events;
 mod gates;
 mod lost;
 mod outputs;
@@ -89,6 +90,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
     gates::check(pipeline, report);
     required_on_push(pipeline, report);
     schedules::check(pipeline, report);
+    events::check(pipeline, &templates, report);
 }
 
 /// Partitions that a rollout begins with are among the pipeline's own.

@@ -27,12 +27,17 @@ pub(crate) struct Condition {
     expression: IdedExpr,
     /// It says itself after which results of other jobs it holds.
     speaks_of_results: bool,
+    /// It asks which files changed.
+    speaks_of_changes: bool,
     /// Texts by name that it reads, such as `variables.X`: one that is not there is empty.
     texts: Vec<(String, String)>,
 }
 
 /// Functions that speak of the jobs that a job needs.
 const RESULTS: [&str; 3] = ["always", "failure", "success"];
+
+/// The function that asks which files changed.
+const CHANGES: &str = "changed";
 
 impl Condition {
     /// Reads a condition that may read `names`.
@@ -56,13 +61,19 @@ impl Condition {
             return Err(Complaint { message, help });
         }
         let speaks_of_results = checker.calls.iter().any(|call| RESULTS.contains(&call.as_str()));
+        let speaks_of_changes = checker.calls.iter().any(|call| call == CHANGES);
         let texts = checker.texts;
-        Ok(Condition { expression, speaks_of_results, texts })
+        Ok(Condition { expression, speaks_of_results, speaks_of_changes, texts })
     }
 
     /// Whether it asks how other jobs ended.
     pub(crate) fn speaks_of_results(&self) -> bool {
         self.speaks_of_results
+    }
+
+    /// Whether it asks for what only a run has: how jobs ended, or which files changed.
+    pub(crate) fn speaks_of_a_run(&self) -> bool {
+        self.speaks_of_results || self.speaks_of_changes
     }
 
     /// After which results of the jobs that it needs a job runs; none if it never does.
@@ -98,7 +109,7 @@ impl Condition {
         }
         let changed = changed.map(<[String]>::to_vec);
         let has_changed = move |pattern: Arc<String>| {
-            let error = |error| ExecutionError::function_error("changed", error);
+            let error = |error| ExecutionError::function_error(CHANGES, error);
             let glob: Glob =
                 pattern.parse().map_err(|it: crate::glob::Error| error(it.to_string()))?;
             // Where nobody knows what changed, everything may have.
@@ -108,7 +119,7 @@ impl Condition {
             .add_function("success", move || success)
             .and_then(|()| context.add_function("failure", move || !success))
             .and_then(|()| context.add_function("always", || true))
-            .and_then(|()| context.add_function("changed", has_changed));
+            .and_then(|()| context.add_function(CHANGES, has_changed));
         added.expect("the standard library has no such names");
         match context.resolve(&self.expression) {
             Ok(cel::Value::Bool(holds)) => Ok(holds),
@@ -130,6 +141,28 @@ impl Condition {
                 let there = map.iter().map(|(key, value)| (key.clone(), self.value("", value)));
                 cel::Value::from(there.chain(missing).collect::<HashMap<_, _>>())
             }
+            Value::Json(json) => of_json(json),
+        }
+    }
+}
+
+/// A value from outside.
+fn of_json(json: &serde_json::Value) -> cel::Value {
+    match json {
+        serde_json::Value::Null => cel::Value::Null,
+        serde_json::Value::Bool(is) => cel::Value::Bool(*is),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => cel::Value::Int(number),
+            (None, Some(number)) => cel::Value::Float(number),
+            (None, None) => cel::Value::Null,
+        },
+        serde_json::Value::String(text) => cel::Value::from(text.as_str()),
+        serde_json::Value::Array(items) => {
+            cel::Value::from(items.iter().map(of_json).collect::<Vec<_>>())
+        }
+        serde_json::Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| (name.clone(), of_json(value)));
+            cel::Value::from(fields.collect::<HashMap<_, _>>())
         }
     }
 }

@@ -42,8 +42,8 @@ pub(crate) const INCLUDED: Place = Place {
 
 pub(crate) const ON: Place = Place {
     title: "`on`",
-    keys: &["push", "tag", "pull_request", "schedule", "manual"],
-    planned: &[("event", "use `manual` until then, and start the pipeline over the API")],
+    keys: &["push", "tag", "pull_request", "schedule", "event", "manual"],
+    planned: &[],
 };
 
 pub(crate) const PUSH: Place =
@@ -54,6 +54,12 @@ pub(crate) const PULL_REQUEST: Place =
 
 pub(crate) const SCHEDULE: Place =
     Place { title: "a schedule", keys: &["cron", "timezone", "inputs", "missed"], planned: &[] };
+
+pub(crate) const EVENT: Place = Place {
+    title: "an event",
+    keys: &["topic", "partition", "when", "inputs", "max_age"],
+    planned: &[],
+};
 
 pub(crate) const MANUAL: Place = Place { title: "`manual`", keys: &[], planned: &[] };
 
@@ -258,6 +264,7 @@ const PIPELINE_PLACES: &[&Place] = &[
     &INPUT,
     &DEFAULTS,
     &JOB,
+    &EVENT,
     &NEED,
     &CONTAINER,
     &SSH,

@@ -9,6 +9,7 @@
 
 pub mod compile;
 pub mod diagnostic;
+pub mod event;
 pub mod files;
 pub mod gate;
 pub mod glob;

@@ -59,6 +59,13 @@ pub const INPUTS: usize = 50;
 /// Most schedules of a pipeline.
 pub const SCHEDULES: usize = 32;
 
+/// Most entries of `on: event` of a pipeline.
+pub const EVENTS: usize = 32;
+
+/// Longest age of an event that still starts a pipeline, in seconds: a day. Keys of triggers must be
+/// remembered for longer.
+pub const EVENT_AGE_S: u32 = 24 * 60 * 60;
+
 /// Most secrets of a job.
 pub const SECRETS: usize = 32;
 

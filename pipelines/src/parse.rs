@@ -6,6 +6,7 @@ mod cache;
 mod call;
 mod concurrency;
 mod devices;
+mod event;
 mod failure;
 mod gate;
 mod inputs;

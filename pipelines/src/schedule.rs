@@ -14,6 +14,7 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostics, Report};
+use crate::event::Subscription;
 use crate::input::Inputs;
 use crate::name::{PartitionName, PipelineName};
 use crate::parse;
@@ -58,7 +59,7 @@ impl Missed {
     }
 }
 
-/// What a pipeline's file says of its schedules.
+/// What a pipeline's file says of when it starts by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// The file.
@@ -69,9 +70,12 @@ pub struct Found {
     pub partitions: Vec<PartitionName>,
     /// Its schedules.
     pub schedules: Vec<Schedule>,
+    /// The events that it wants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<Subscription>,
 }
 
-/// The schedules of the pipeline in `file`; none if it has none. Mistakes elsewhere in the file do not
+/// When the pipeline in `file` starts by itself; none if it never does. Mistakes elsewhere in the file do not
 /// matter: its runs will show them.
 ///
 /// # Errors
@@ -84,10 +88,12 @@ pub fn find(file: &File) -> Result<Option<Found>, Diagnostics> {
         let (name, on) = (pipeline.name?, pipeline.on?);
         let partitions = pipeline.partitions.into_iter().map(|name| name.value).collect();
         let schedules = on.schedule.into_iter().map(|it| it.value.schedule).collect();
-        Some(Found { file: file.name.clone(), pipeline: name, partitions, schedules })
+        let subscriptions = on.event.into_iter().map(|it| it.value.subscription).collect();
+        let file = file.name.clone();
+        Some(Found { file, pipeline: name, partitions, schedules, subscriptions })
     });
     match read {
-        Some(found) if found.schedules.is_empty() => Ok(None),
+        Some(found) if found.schedules.is_empty() && found.subscriptions.is_empty() => Ok(None),
         Some(found) => Ok(Some(found)),
         None => Err(found.sorted()),
     }

@@ -27,6 +27,8 @@ pub(crate) enum Type {
     /// Values by name, all of them known.
     Record(BTreeMap<String, Type>),
     List(Box<Type>),
+    /// Something from outside: what it is, is not known before it comes.
+    Any,
 }
 
 /// A value.
@@ -36,6 +38,8 @@ pub(crate) enum Value {
     Int(i64),
     Bool(bool),
     Map(BTreeMap<String, Value>),
+    /// From outside.
+    Json(serde_json::Value),
 }
 
 /// Where an instance of a job is.

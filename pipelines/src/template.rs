@@ -129,6 +129,29 @@ fn of(value: &Value) -> Option<minijinja::Value> {
             let values = map.iter().filter_map(|(name, value)| Some((name.as_str(), of(value)?)));
             Some(minijinja::Value::from_pairs(values))
         }
+        Value::Json(json) => of_json(json),
+    }
+}
+
+/// A value from outside; what is too long in it is not there.
+fn of_json(json: &serde_json::Value) -> Option<minijinja::Value> {
+    match json {
+        serde_json::Value::String(text) if text.len() > limits::TEMPLATE_VALUE_BYTES => None,
+        serde_json::Value::Array(items) => {
+            Some(minijinja::Value::from_iter(items.iter().filter_map(of_json)))
+        }
+        serde_json::Value::Object(fields) => {
+            let fields =
+                fields.iter().filter_map(|(name, value)| Some((name.as_str(), of_json(value)?)));
+            Some(minijinja::Value::from_pairs(fields))
+        }
+        serde_json::Value::String(text) => Some(minijinja::Value::from(text.as_str())),
+        serde_json::Value::Bool(is) => Some(minijinja::Value::from(*is)),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => Some(minijinja::Value::from(number)),
+            (None, number) => number.map(minijinja::Value::from),
+        },
+        serde_json::Value::Null => Some(minijinja::Value::from(())),
     }
 }
 
@@ -194,7 +217,10 @@ fn print_into_command(
 
 fn told(error: &minijinja::Error, text: &str) -> Complaint {
     let detail = error.detail().unwrap_or_default();
-    let at = error.range().and_then(|range| text.get(range)).map(str::trim);
+    let in_name = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    // Of `a.b.c` the range has `.c` alone.
+    let begin = |at: usize| text.get(..at).map_or(at, |it| it.trim_end_matches(in_name).len());
+    let at = error.range().and_then(|range| text.get(begin(range.start)..range.end)).map(str::trim);
     let at = at.filter(|at| !at.is_empty() && at.len() < 100).unwrap_or("this text");
     let (message, help) = match error.kind() {
         ErrorKind::UndefinedError => (

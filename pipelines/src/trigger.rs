@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ast::{On, Push, Refs};
 use crate::diagnostic::{Diagnostics, Report, quoted};
+use crate::event::Subscription;
 use crate::input::Inputs;
 use crate::keys;
 use crate::parse;
@@ -45,6 +46,17 @@ pub enum Trigger {
     Schedule {
         /// Which one.
         schedule: Schedule,
+    },
+    /// An event from outside came.
+    Event {
+        /// What the pipeline wanted of it.
+        subscription: Subscription,
+        /// What was taken of it.
+        #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+        inputs: Inputs,
+        /// Its partition, where alone its runs go; everywhere if it is of none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        limit: Vec<Limit>,
     },
     /// Somebody asked for a run.
     Manual {
@@ -85,7 +97,10 @@ impl Trigger {
             Trigger::Push { changed, .. } | Trigger::PullRequest { changed, .. } => {
                 *changed = paths;
             }
-            Trigger::Tag { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => {}
+            Trigger::Tag { .. }
+            | Trigger::Schedule { .. }
+            | Trigger::Event { .. }
+            | Trigger::Manual { .. } => {}
         }
         self
     }
@@ -97,6 +112,7 @@ impl Trigger {
             Trigger::PullRequest { .. } => "pull_request",
             Trigger::Tag { .. } => "tag",
             Trigger::Schedule { .. } => "schedule",
+            Trigger::Event { .. } => "event",
             Trigger::Manual { .. } => "manual",
         }
     }
@@ -104,7 +120,7 @@ impl Trigger {
     /// Where alone its runs go; everywhere if there are none.
     pub(crate) fn limit(&self) -> &[Limit] {
         match self {
-            Trigger::Manual { limit, .. } => limit,
+            Trigger::Event { limit, .. } | Trigger::Manual { limit, .. } => limit,
             Trigger::Push { .. }
             | Trigger::PullRequest { .. }
             | Trigger::Tag { .. }
@@ -116,7 +132,10 @@ impl Trigger {
     pub(crate) fn branch(&self) -> &str {
         match self {
             Trigger::Push { branch, .. } | Trigger::PullRequest { branch, .. } => branch,
-            Trigger::Tag { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => "",
+            Trigger::Tag { .. }
+            | Trigger::Schedule { .. }
+            | Trigger::Event { .. }
+            | Trigger::Manual { .. } => "",
         }
     }
 
@@ -127,6 +146,7 @@ impl Trigger {
             Trigger::Push { .. }
             | Trigger::PullRequest { .. }
             | Trigger::Schedule { .. }
+            | Trigger::Event { .. }
             | Trigger::Manual { .. } => "",
         }
     }
@@ -137,7 +157,10 @@ impl Trigger {
             Trigger::Push { changed, .. } | Trigger::PullRequest { changed, .. } => {
                 changed.as_deref()
             }
-            Trigger::Tag { .. } | Trigger::Schedule { .. } | Trigger::Manual { .. } => None,
+            Trigger::Tag { .. }
+            | Trigger::Schedule { .. }
+            | Trigger::Event { .. }
+            | Trigger::Manual { .. } => None,
         }
     }
 
@@ -153,7 +176,7 @@ impl Trigger {
                 Inputs::new()
             }
             Trigger::Schedule { schedule } => schedule.inputs.clone(),
-            Trigger::Manual { inputs, .. } => inputs.clone(),
+            Trigger::Event { inputs, .. } | Trigger::Manual { inputs, .. } => inputs.clone(),
         }
     }
 }
@@ -217,6 +240,14 @@ pub(crate) fn accepts(on: &On, trigger: &Trigger) -> Answer {
             let reason = format!("has no schedule {} any more", quoted(&schedule.to_string()));
             return Answer::Ignored { reason };
         }
+        Trigger::Event { subscription, .. } if !on.event.is_empty() => {
+            if on.event.iter().any(|it| it.value.subscription == *subscription) {
+                return Answer::Starts;
+            }
+            let reason = format!("wants events of {} otherwise now", quoted(&subscription.topic));
+            return ignored(reason);
+        }
+        Trigger::Event { .. } => None,
         Trigger::Manual { .. } => on.manual.then_some(Answer::Starts),
     };
     answer.unwrap_or_else(|| ignored(otherwise(on, trigger.event())))
@@ -265,7 +296,11 @@ fn otherwise(on: &On, lacking: &str) -> String {
         (on.pull_request.is_some(), "on pull requests"),
         (on.tag.is_some(), "on tags"),
     ];
-    let more = [(!on.schedule.is_empty(), "by schedule"), (on.manual, "by hand")];
+    let more = [
+        (!on.schedule.is_empty(), "by schedule"),
+        (!on.event.is_empty(), "on events"),
+        (on.manual, "by hand"),
+    ];
     let known = known.into_iter().chain(more);
     let known: Vec<_> = known.filter_map(|(is, word)| is.then_some(word)).collect();
     format!("starts {} only: `on` has no `{lacking}`", known.join(" and "))
@@ -285,6 +320,9 @@ impl fmt::Display for Trigger {
             Trigger::Tag { tag } => write!(f, "tag {}", quoted(tag)),
             Trigger::Schedule { schedule } => {
                 write!(f, "schedule {}", quoted(&schedule.to_string()))
+            }
+            Trigger::Event { subscription, .. } => {
+                write!(f, "event {}", quoted(&subscription.topic))
             }
             Trigger::Manual { .. } => f.write_str("start by hand"),
         }

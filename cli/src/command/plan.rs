@@ -3,15 +3,18 @@
 mod mermaid;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use pipelines::compile::{Explained, explain};
+use pipelines::event;
 use pipelines::gate::{Asks, Gate, Gates};
 use pipelines::left_out::LeftOut;
 use pipelines::load::{Found, Need, load};
-use pipelines::name::LockName;
+use pipelines::name::{LockName, PartitionName};
 use pipelines::plan::{Job, Plan, Rollout, Task, When, Window};
+use pipelines::schedule;
 use pipelines::source::File;
 use pipelines::trigger::Trigger;
 use pipelines::trigger::limit::Limit;
@@ -40,6 +43,16 @@ pub struct Options {
     /// As started by this tag.
     #[arg(long)]
     tag: Option<String>,
+    /// As started by the event in this file: a CloudEvent, or any JSON.
+    #[arg(long, value_name = "FILE", requires = "topic")]
+    #[arg(conflicts_with_all = ["commits", "tag", "inputs", "limit"])]
+    event: Option<PathBuf>,
+    /// The event's topic.
+    #[arg(long, requires = "event")]
+    topic: Option<String>,
+    /// The event's partition; none, if it is of none.
+    #[arg(long, requires = "event")]
+    partition: Option<PartitionName>,
     /// One of the pipeline's inputs; may be given several times.
     #[arg(long = "input", short, value_name = "NAME=VALUE", value_parser = trigger::input)]
     #[arg(conflicts_with_all = ["commits", "tag"])]
@@ -106,7 +119,40 @@ fn happened(options: &Options) -> Result<Trigger, Failure> {
     if let Some(tag) = &options.tag {
         return Ok(Trigger::Tag { tag: tag.clone() });
     }
+    if let (Some(event), Some(topic)) = (&options.event, &options.topic) {
+        return of_event(options, event, topic);
+    }
     Ok(Trigger::Manual { inputs: trigger::inputs(&options.inputs)?, limit: options.limit.clone() })
+}
+
+/// What an event starts, if the pipeline wants it.
+fn of_event(options: &Options, event: &Path, topic: &str) -> Result<Trigger, Failure> {
+    let read = |path: &Path| {
+        let failed = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+        std::fs::read(path).map_err(failed)
+    };
+    let received = event::Received {
+        stream: "plan",
+        id: "plan",
+        topic,
+        partition: options.partition.as_ref(),
+        time_us: Timestamp::now().as_microsecond().cast_unsigned(),
+        payload: &read(event)?,
+    };
+    let wrong = |reason| Failure::usage(format!("{} is no event: {reason}", event.display()));
+    let message = event::read(&received).map_err(wrong)?.message;
+    let name = options.file.to_string_lossy().into_owned();
+    let file = File { name, bytes: read(&options.file)? };
+    let found = schedule::find(&file)
+        .map_err(|diagnostics| Failure::usage(diagnostics.render().trim_end()))?;
+    let subscriptions = found.map(|it| it.subscriptions).unwrap_or_default();
+    let Some(subscription) = subscriptions.into_iter().find(|it| it.wants(&message)) else {
+        let text = "the pipeline does not want this event: see `topic`, `partition` and `when`";
+        return Err(Failure::usage(text));
+    };
+    let inputs = subscription.inputs(&message).map_err(Failure::usage)?;
+    let limit = options.partition.clone().map(|partition| Limit { partition, device: None });
+    Ok(Trigger::Event { subscription, inputs, limit: limit.into_iter().collect() })
 }
 
 /// A partition whose inventory is not given is taken for one without devices.

@@ -39,6 +39,15 @@ pub enum Actor {
         /// When, by the clocks of its zone, such as `2026-11-24 02:30 Europe/Berlin`.
         due: String,
     },
+    /// An event from outside.
+    Event {
+        /// Its topic.
+        topic: String,
+        /// Its id, one of its source.
+        id: String,
+        /// Who sent it.
+        source: String,
+    },
 }
 
 /// A role, and the partitions in which it holds.
@@ -77,7 +86,10 @@ impl Actor {
             Actor::Coordinator | Actor::LocalAdmin => true,
             Actor::Token { grant, .. } => grant.role >= role && grant.partitions.holds(partition),
             // A push, like a schedule, triggers what the configuration lets its repository deploy.
-            Actor::Forge { .. } | Actor::Schedule { .. } => role <= Role::Edit,
+            // So does an event.
+            Actor::Forge { .. } | Actor::Schedule { .. } | Actor::Event { .. } => {
+                role <= Role::Edit
+            }
             Actor::Agent(_) => false,
         }
     }
@@ -109,7 +121,10 @@ impl Actor {
         match self {
             Actor::Coordinator | Actor::LocalAdmin => true,
             Actor::Token { grant, .. } => grant.role >= role && grant.partitions == Scope::All,
-            Actor::Forge { .. } | Actor::Schedule { .. } | Actor::Agent(_) => false,
+            Actor::Forge { .. }
+            | Actor::Schedule { .. }
+            | Actor::Event { .. }
+            | Actor::Agent(_) => false,
         }
     }
 }
@@ -122,6 +137,7 @@ impl fmt::Display for Actor {
             Actor::Token { name, .. } => write!(f, "{name}"),
             Actor::LocalAdmin => write!(f, "local admin"),
             Actor::Schedule { due } => write!(f, "schedule of {due}"),
+            Actor::Event { topic, id, source } => write!(f, "event {topic} {id} of {source}"),
             Actor::Forge { forge, login } => write!(f, "{login} ({forge})"),
         }
     }

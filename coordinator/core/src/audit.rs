@@ -1,5 +1,5 @@
 //! Operators' words: what somebody declared, against what the agents could say. The coordinator's own
-//! are the times that schedules missed.
+//! are the times that schedules missed, those of events why they started nothing.
 
 use serde::{Deserialize, Serialize};
 

@@ -17,6 +17,7 @@ use crate::lock::Lock;
 use crate::run::Run;
 use crate::schedule::Scheduled;
 use crate::secret::Secret;
+use crate::subscriber::Subscriber;
 use crate::token::{ApiToken, JoinToken};
 use crate::trigger::Trigger;
 
@@ -46,6 +47,8 @@ pub enum Change {
     Secret(Secret),
     /// A schedule.
     Schedule(Scheduled),
+    /// A pipeline that wants events.
+    Subscriber(Subscriber),
     /// An operator's word; written once.
     Audit(Audit),
 }
@@ -74,6 +77,8 @@ pub struct Snapshot {
     pub secrets: Vec<Secret>,
     /// Schedules that are due some time.
     pub schedules: Vec<Scheduled>,
+    /// Pipelines that want events.
+    pub subscribers: Vec<Subscriber>,
     /// The highest number of any operator's word; 0 before the first.
     pub last_audit: u64,
 }

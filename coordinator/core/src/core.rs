@@ -12,6 +12,7 @@ mod rollouts;
 mod runs;
 mod schedule;
 mod schedules;
+mod subscribers;
 mod secrets;
 mod time;
 mod windows;
@@ -78,6 +79,7 @@ impl Core {
             Event::Resolved { trigger, resolution } => self.resolved(*trigger, resolution),
             Event::SchedulesFound { repository, reference, commit, pipelines } => {
                 self.schedules_found(repository, reference, commit, pipelines);
+                self.subscribers_found(repository, reference, commit, pipelines);
             }
             Event::AgentConnected { agent, fingerprint, session, about, attempts } => {
                 self.connected(agent, fingerprint, *session, about, attempts);

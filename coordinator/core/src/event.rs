@@ -70,7 +70,7 @@ pub enum Event {
         reference: String,
         /// Its commit, in hex.
         commit: String,
-        /// Its pipelines that have schedules.
+        /// Its pipelines that have schedules, or want events.
         pipelines: Vec<Found>,
     },
     /// An agent said hello.
@@ -129,6 +129,11 @@ pub enum Ask {
         reference: String,
         /// What happened.
         cause: Cause,
+    },
+    /// That it is written down why an event started nothing.
+    RefuseEvent {
+        /// Why.
+        reason: String,
     },
     /// The end of a run.
     Cancel {

@@ -24,6 +24,7 @@ pub mod run;
 pub mod schedule;
 pub mod secret;
 mod state;
+pub mod subscriber;
 pub mod token;
 pub mod trigger;
 pub mod upgrade;

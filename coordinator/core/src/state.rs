@@ -24,6 +24,7 @@ use crate::rollout::Rollout;
 use crate::run::Run;
 use crate::schedule::{ScheduleKey, Scheduled};
 use crate::secret::{Secret, SecretKey};
+use crate::subscriber::{Subscriber, SubscriberKey};
 use crate::token::{ApiToken, JoinToken, TokenHash};
 use crate::trigger::{self, Trigger, TriggerId};
 
@@ -51,6 +52,8 @@ pub(crate) struct State {
     /// Schedules that are due some time, and when.
     pub(crate) schedules: BTreeMap<ScheduleKey, Scheduled>,
     pub(crate) due: BTreeSet<(Wall, ScheduleKey)>,
+    /// Pipelines that want events.
+    pub(crate) subscribers: BTreeMap<SubscriberKey, Subscriber>,
     /// Open gates, and when they expire.
     pub(crate) expiries: BTreeSet<(Wall, JobId)>,
     pub(crate) last_audit: u64,
@@ -103,6 +106,7 @@ impl State {
         let locks = snapshot.locks.into_iter().map(Change::Lock);
         let secrets = snapshot.secrets.into_iter().map(Change::Secret);
         let schedules = snapshot.schedules.into_iter().map(Change::Schedule);
+        let subscribers = snapshot.subscribers.into_iter().map(Change::Subscriber);
         triggers
             .chain(runs)
             .chain(agents)
@@ -111,6 +115,7 @@ impl State {
             .chain(locks)
             .chain(secrets)
             .chain(schedules)
+            .chain(subscribers)
             .for_each(|change| state.apply(&change));
         state
     }
@@ -140,6 +145,13 @@ impl State {
             }
             Change::Secret(secret) => self.put_secret(secret),
             Change::Schedule(scheduled) => self.put_schedule(scheduled),
+            Change::Subscriber(subscriber) => {
+                if subscriber.subscriptions.is_empty() {
+                    self.subscribers.remove(&subscriber.key);
+                } else {
+                    self.subscribers.insert(subscriber.key.clone(), subscriber.clone());
+                }
+            }
             Change::Audit(audit) => self.last_audit = self.last_audit.max(audit.number),
         }
     }

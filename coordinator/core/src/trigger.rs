@@ -1,8 +1,9 @@
 //! Triggers: what asks for runs. A trigger is durable before anybody hears that it was taken.
 
+use pipelines::event::Subscription;
 use pipelines::id::RunId;
 use pipelines::input::Inputs;
-use pipelines::name::{PipelineName, RepositoryName};
+use pipelines::name::{PartitionName, PipelineName, RepositoryName};
 use pipelines::schedule::Schedule;
 use pipelines::trigger::limit::Limit;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,24 @@ pub enum Cause {
         schedule: Schedule,
         /// The head when it was last known, in hex: taken if the repository cannot be reached.
         commit: String,
+    },
+    /// An event came; the pipeline that wants it runs, at the head of the reference if that still wants
+    /// it.
+    Event {
+        /// The pipeline's file.
+        file: String,
+        /// What it wants.
+        subscription: Subscription,
+        /// What was taken of the event.
+        #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+        inputs: Inputs,
+        /// The event's partition, where alone its runs go; everywhere if it is of none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        partition: Option<PartitionName>,
+        /// The head when it was last known, in hex: taken if the repository cannot be reached.
+        commit: String,
+        /// How many events stand behind it: one more than behind the run that it tells of.
+        depth: u32,
     },
 }
 

@@ -23,8 +23,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Event {
     /// Where it was published to, such as `garrison.fra-equ01.job.finished`.
     pub subject: String,
-    /// By which one that comes twice is known: its `Nats-Msg-Id`, else the `id` of its envelope,
-    /// else its stream and number.
+    /// By which one that comes twice is known: its `Nats-Msg-Id`, else the `id` of its CloudEvents
+    /// envelope, else its stream, number, and when it was stored.
     pub id: String,
     /// When it happened, in µs since 1970: when it was stored, or if that is earlier the `time` of
     /// its envelope.
@@ -61,9 +61,12 @@ pub(crate) struct Member {
     current: Mutex<Option<(Connection, i64)>>,
 }
 
-/// What of an envelope is looked at; all else is the reader's.
+/// What of a CloudEvents envelope is looked at; all else is the reader's.
 #[derive(Deserialize)]
 struct Envelope {
+    /// Without it `id` and `time` may mean anything.
+    #[serde(rename = "specversion")]
+    _version: String,
     id: Option<String>,
     time: Option<Timestamp>,
 }
@@ -96,7 +99,9 @@ impl Event {
         let said_us = time.map_or(stored_us, |time| time.as_microsecond().into());
         let event = Event {
             subject: message.subject.to_string(),
-            id: id.unwrap_or_else(|| format!("{}:{}", info.stream, info.stream_sequence)),
+            // A stream that was made anew has other messages under the same numbers.
+            id: id
+                .unwrap_or_else(|| format!("{}:{}:{stored_us}", info.stream, info.stream_sequence)),
             time_us: u64::try_from(stored_us.min(said_us)).unwrap_or_default(),
             sequence: info.stream_sequence,
             payload: message.payload.to_vec(),

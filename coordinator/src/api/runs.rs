@@ -115,6 +115,7 @@ pub(crate) fn concerns(change: &Change, id: RunId) -> bool {
         | Change::JoinToken(_)
         | Change::Secret(_)
         | Change::Schedule(_)
+        | Change::Subscriber(_)
         | Change::Audit(_) => false,
     }
 }

@@ -494,6 +494,24 @@ pub struct Schedule {
     pub last: Option<LastStart>,
 }
 
+/// An item of `GET /api/v1/subscriptions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// The pipeline's name.
+    pub pipeline: PipelineName,
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// Its file.
+    pub file: String,
+    /// The branch that it was found on, in full.
+    pub reference: String,
+    /// That branch's commit, in hex.
+    pub commit: String,
+    /// Which events it wants.
+    #[serde(flatten)]
+    pub wants: pipelines::event::Subscription,
+}
+
 /// What a schedule started last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastStart {

@@ -1,5 +1,6 @@
 //! `[nats]`: where events are published.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use ::events::DUPLICATE_WINDOW;
 use axum::http::Uri;
 use serde::Deserialize;
 
-use super::duration;
+use super::{Trigger, duration};
 
 /// The stream of events, and how its servers are reached.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -40,6 +41,9 @@ pub struct Nats {
     /// Certificates (PEM) of the authorities that the servers' certificates come from; the system's
     /// own if left out. With it TLS is insisted on.
     pub ca_file: Option<PathBuf>,
+    /// Streams whose messages start pipelines.
+    #[serde(default)]
+    pub triggers: Vec<Trigger>,
 }
 
 /// As whom the coordinator logs in.
@@ -88,6 +92,7 @@ impl Nats {
             nkey_file: None,
             credentials_file: None,
             ca_file: None,
+            triggers: Vec::new(),
         }
     }
 
@@ -124,6 +129,17 @@ impl Nats {
         }
         if !(1..=5).contains(&self.replicas) {
             problems.push("nats.replicas must be from 1 to 5".to_owned());
+        }
+        let mut channels = BTreeSet::new();
+        for trigger in &self.triggers {
+            trigger.problems(problems);
+            let Trigger { stream, channel, .. } = trigger;
+            if !channels.insert((stream, channel)) {
+                problems.push(format!(
+                    "nats.triggers names stream '{stream}' with channel '{channel}' twice: give one \
+                     of them another `channel`"
+                ));
+            }
         }
         if self.login().is_none() {
             problems.push(

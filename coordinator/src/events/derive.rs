@@ -71,7 +71,7 @@ struct Origin {
 
 impl Deriver {
     pub(super) fn new(view: View, trust_domain: &str) -> Deriver {
-        let source = format!("garrison://{trust_domain}");
+        let source = super::source(trust_domain);
         Deriver { view, source, runs: Cache::new(RUNS) }
     }
 
@@ -119,6 +119,7 @@ impl Deriver {
                 | Change::JoinToken(_)
                 | Change::Secret(_)
                 | Change::Schedule(_)
+                | Change::Subscriber(_)
                 | Change::Audit(_) => None,
             };
             if let Some((topic, data)) = told {

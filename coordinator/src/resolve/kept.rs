@@ -12,7 +12,7 @@ use crate::git::{self, Mirror};
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(10)];
 
-/// How long a schedule waits for what is new in its repository.
+/// How long a schedule or an event waits for what is new in its repository.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A configured repository.
@@ -71,7 +71,7 @@ impl Repository {
                 failed
             }
         };
-        warn!(error = %failed, "a schedule is due, and its repository is taken as it was last fetched");
+        warn!(error = %failed, "the repository of a schedule or an event is taken as it was last fetched");
         self.mirror.recall().await.map_err(|_| failed)?;
         Ok(self.mirror.clone())
     }

@@ -171,7 +171,9 @@ impl Shared {
     ) -> Result<Mirror, Unavailable> {
         let kept = self.repositories.get(repository).ok_or(Unavailable::NotFound)?;
         let mirror = match &trigger.cause {
-            Cause::Schedule { .. } => kept.as_of_or_kept(begun, kept.max_age).await,
+            Cause::Schedule { .. } | Cause::Event { .. } => {
+                kept.as_of_or_kept(begun, kept.max_age).await
+            }
             Cause::Push { .. } | Cause::PullRequest { .. } | Cause::Manual { .. } => {
                 kept.as_of(begun, kept.max_age).await
             }

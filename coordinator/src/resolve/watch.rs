@@ -1,8 +1,9 @@
-//! Follows the default branches of repositories, for the schedules of their pipelines.
+//! Follows the default branches of repositories, for pipelines that have schedules or want events.
 //!
 //! Level-triggered: it looks at start, behind each push, and every few minutes, and the core compares
 //! what is there with what it knows. Where a repository cannot be reached its schedules stay.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use super::kept::Repository;
 use super::{FILE, FOLDER, Resolver, SIDE_BY_SIDE, Shared, is_pipeline};
 use crate::driver::Handle;
 use crate::git;
-use crate::store::view::View;
+use crate::store::view::{self, View};
 
 /// Between two looks, for pushes that nobody told of.
 const EVERY: Duration = Duration::from_secs(5 * 60);
@@ -67,14 +68,17 @@ impl Watcher {
         self.shared.repositories.keys().filter(is_bound).cloned().collect()
     }
 
-    /// Schedules of repositories that may deploy nowhere any more.
+    /// Repositories whose pipelines are known to start by themselves.
+    fn known(&self) -> Result<BTreeSet<RepositoryName>, view::Error> {
+        let schedules = self.view.schedules()?.into_iter().map(|it| it.key.repository);
+        let subscribers = self.view.subscribers()?.into_iter().map(|it| it.key.repository);
+        Ok(schedules.chain(subscribers).collect())
+    }
+
+    /// Those of repositories that may deploy nowhere any more.
     async fn forget_unbound(&self) -> anyhow::Result<()> {
         let bound = self.bound();
-        let mut known: Vec<_> =
-            self.view.schedules()?.into_iter().map(|it| it.key.repository).collect();
-        known.retain(|name| !bound.contains(name));
-        known.dedup();
-        for repository in known {
+        for repository in self.known()?.into_iter().filter(|name| !bound.contains(name)) {
             let head = (String::new(), String::new());
             self.report(&repository, &head, Vec::new()).await;
         }
@@ -89,7 +93,10 @@ impl Watcher {
                 last = match self.look(name, repository, last.as_ref()).await {
                     Ok(head) => Some(head),
                     Err(error) => {
-                        warn!(error, "the default branch cannot be looked at: schedules stay");
+                        warn!(
+                            error,
+                            "the default branch cannot be looked at: schedules and events stay as they were"
+                        );
                         last
                     }
                 };
@@ -126,13 +133,18 @@ impl Watcher {
             let Some(bytes) = content else { continue };
             match schedule::find(&File { name: path.clone(), bytes }) {
                 Ok(pipeline) => found.extend(pipeline),
-                Err(_) => warn!(path, commit = head.1, "no schedules can be read of this file"),
+                Err(_) => warn!(
+                    path,
+                    commit = head.1,
+                    "when this pipeline starts by itself cannot be read"
+                ),
             }
         }
-        let known = self.view.schedules().map_err(|error| error.to_string())?;
-        if !found.is_empty() || known.iter().any(|it| it.key.repository == *name) {
-            let count: usize = found.iter().map(|it| it.schedules.len()).sum();
-            info!(branch = head.0, commit = head.1, count, "schedules found");
+        let known = self.known().map_err(|error| error.to_string())?;
+        if !found.is_empty() || known.contains(name) {
+            let schedules: usize = found.iter().map(|it| it.schedules.len()).sum();
+            let events: usize = found.iter().map(|it| it.subscriptions.len()).sum();
+            info!(branch = head.0, commit = head.1, schedules, events, "looked at");
             self.report(name, &head, found).await;
         }
         Ok(head)

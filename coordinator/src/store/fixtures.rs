@@ -13,8 +13,10 @@ use coordinator_core::lock::{Holder, Lock, LockKey};
 use coordinator_core::run::{self, Run};
 use coordinator_core::schedule::{Fired, ScheduleKey, Scheduled};
 use coordinator_core::secret::{self, Sealed, Secret, SecretKey};
+use coordinator_core::subscriber::{Subscriber, SubscriberKey};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{self, Cause, Trigger, TriggerId};
+use pipelines::event::Subscription;
 use pipelines::gate::{Asks, Gate, Triggerer};
 use pipelines::id::RunId;
 use pipelines::input::Inputs;
@@ -222,6 +224,23 @@ pub(crate) fn one_of_each() -> Vec<Change> {
             commit: "c0ffee".to_owned(),
             next: Some(Wall(20)),
             last: Some(Fired { due: Wall(10), trigger: TriggerId(1) }),
+        }),
+        Change::Subscriber(Subscriber {
+            key: SubscriberKey {
+                repository: "metal".parse().unwrap(),
+                file: "power.yaml".to_owned(),
+            },
+            pipeline: "power".parse().unwrap(),
+            partitions: vec![partition("fra-equ01")],
+            reference: "refs/heads/main".to_owned(),
+            commit: "c0ffee".to_owned(),
+            subscriptions: vec![Subscription {
+                topic: "machine.*".to_owned(),
+                partitions: vec!["fra-*".to_owned()],
+                when: Some("event.data.on == true".to_owned()),
+                inputs: [("machine".to_owned(), "{{ event.data.machine }}".to_owned())].into(),
+                max_age_s: 600,
+            }],
         }),
         Change::Audit(Audit {
             number: 1,

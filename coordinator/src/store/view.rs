@@ -230,6 +230,9 @@ impl View {
             Change::Schedule(scheduled) => {
                 self.db.insert(keys::schedule(&scheduled.key), value)?;
             }
+            Change::Subscriber(subscriber) => {
+                self.db.insert(keys::subscriber(&subscriber.key), value)?;
+            }
             Change::Audit(audit) => {
                 self.db.insert(keys::audit(audit.number), value)?;
             }

@@ -66,7 +66,8 @@ fn change(change: &Change) -> Option<String> {
         | Change::ApiToken(_)
         | Change::JoinToken(_)
         | Change::Secret(_)
-        | Change::Schedule(_) => {
+        | Change::Schedule(_)
+        | Change::Subscriber(_) => {
             return None;
         }
     })

@@ -16,6 +16,7 @@ use coordinator_core::lock::{Holder, Lock, LockKey};
 use coordinator_core::run::Run;
 use coordinator_core::schedule::{ScheduleKey, Scheduled};
 use coordinator_core::secret::{Secret, SecretKey};
+use coordinator_core::subscriber::{Subscriber, SubscriberKey};
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{Trigger, TriggerId};
 use pipelines::id::{AttemptId, JobId, RunId};
@@ -49,6 +50,7 @@ pub struct View {
     join_tokens: BTreeMap<TokenHash, JoinToken>,
     secrets: BTreeMap<SecretKey, Secret>,
     schedules: BTreeMap<ScheduleKey, Scheduled>,
+    subscribers: BTreeMap<SubscriberKey, Subscriber>,
 }
 
 /// A checkpoint: written beside the running coordinator, so some of its records are newer than
@@ -81,6 +83,7 @@ impl View {
             Change::Lock(it) => drop(self.locks.insert(it.key.clone(), it)),
             Change::Secret(it) => drop(self.secrets.insert(it.key.clone(), it)),
             Change::Schedule(it) => drop(self.schedules.insert(it.key.clone(), it)),
+            Change::Subscriber(it) => drop(self.subscribers.insert(it.key.clone(), it)),
             Change::Audit(it) => drop(self.audit.insert(it.number, it)),
         }
     }
@@ -99,6 +102,12 @@ impl View {
             locks: self.locks.values().filter(|it| it.holder.is_some()).cloned().collect(),
             secrets: self.secrets.values().cloned().collect(),
             schedules: self.schedules.values().filter(|it| it.next.is_some()).cloned().collect(),
+            subscribers: self
+                .subscribers
+                .values()
+                .filter(|it| !it.subscriptions.is_empty())
+                .cloned()
+                .collect(),
             last_audit: self.audit.keys().last().copied().unwrap_or_default(),
         }
     }

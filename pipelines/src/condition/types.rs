@@ -87,6 +87,7 @@ impl Checker<'_> {
                     Err(Complaint { message, help })
                 }
             },
+            Type::Any => Ok(Type::Any),
             Type::Text | Type::Int | Type::Bool | Type::List(_) => Err(Complaint {
                 message: format!("{} has no {}", name(&of), quoted(&select.field)),
                 help: "remove what stands behind the dot".to_owned(),
@@ -113,7 +114,8 @@ impl Checker<'_> {
                 }
             }
             (op::EQUALS | op::NOT_EQUALS, false, [one, other]) => {
-                if one == other && !matches!(one, Type::Record(_) | Type::Texts) {
+                let is_single = |kind: &Type| !matches!(kind, Type::Record(_) | Type::Texts);
+                if are_alike(one, other) && is_single(one) && is_single(other) {
                     Ok(Type::Bool)
                 } else {
                     mismatch("this compares", one, other)
@@ -124,7 +126,8 @@ impl Checker<'_> {
                 false,
                 [one, other],
             ) => match (one, other) {
-                (Type::Int, Type::Int) | (Type::Text, Type::Text) => Ok(Type::Bool),
+                (Type::Int | Type::Any, Type::Int | Type::Any)
+                | (Type::Text | Type::Any, Type::Text | Type::Any) => Ok(Type::Bool),
                 _ => mismatch("this compares", one, other),
             },
             (op::ADD, false, [Type::Text, Type::Text]) => Ok(Type::Text),
@@ -139,13 +142,16 @@ impl Checker<'_> {
                 false,
                 [one, other],
             ) => mismatch("this computes with", one, other),
-            (op::IN, false, [one, Type::List(of)]) if *one == **of => Ok(Type::Bool),
+            (op::IN, false, [one, Type::List(of)]) if are_alike(one, of) => Ok(Type::Bool),
+            (op::IN, false, [Type::Text | Type::Int | Type::Bool, Type::Any]) => Ok(Type::Bool),
             (op::IN, false, [Type::Text, Type::Texts]) => Ok(Type::Bool),
             (op::IN, false, [one, other]) => mismatch("`in` looks for", one, other),
-            ("contains" | "endsWith" | "startsWith", true, [Type::Text, Type::Text]) => {
-                Ok(Type::Bool)
-            }
-            ("size", _, [Type::Text | Type::List(_)]) => Ok(Type::Int),
+            (
+                "contains" | "endsWith" | "startsWith",
+                true,
+                [Type::Text | Type::Any, Type::Text | Type::Any],
+            ) => Ok(Type::Bool),
+            ("size", _, [Type::Text | Type::List(_) | Type::Any]) => Ok(Type::Int),
             ("changed", false, [Type::Text]) => Ok(Type::Bool),
             (function, false, []) if RESULTS.contains(&function) => Ok(Type::Bool),
             (function, ..) if function.starts_with(|c: char| c.is_ascii_alphabetic()) => {
@@ -157,6 +163,11 @@ impl Checker<'_> {
             _ => Err(unsupported()),
         }
     }
+}
+
+/// Whether both can be of one type.
+fn are_alike(one: &Type, other: &Type) -> bool {
+    one == other || *one == Type::Any || *other == Type::Any
 }
 
 fn of_literal(literal: &LiteralValue) -> Result<Type, Complaint> {
@@ -209,5 +220,6 @@ pub(super) fn name(kind: &Type) -> String {
         Type::Bool => "true or false".to_owned(),
         Type::Texts | Type::Record(_) => "a mapping".to_owned(),
         Type::List(of) => format!("a list of {}", name(of)),
+        Type::Any => "something that only the event knows".to_owned(),
     }
 }

@@ -154,6 +154,8 @@ codes! {
     NothingToDo = "P121", "Every job is left out.";
     ResourcesWithoutContainer = "P122", "`resources` are given for a job without a container.";
     RebootOfAgent = "P123", "A job would reboot the host of every agent that could run it.";
+    EventLacksInput = "P124", "An entry of `on: event` does not give a required input.";
+    InvalidTopic = "P125", "The topic of an event cannot be used.";
     NotOneProbe = "P127", "An entry of `wait` has none or several of `tcp`, `ssh`, `http`, `tls` and `run`.";
     ProbeOption = "P128", "A key of a probe does not go with its kind.";
     InvalidProbe = "P129", "An address, URL, status, pattern or path of a probe cannot be used.";

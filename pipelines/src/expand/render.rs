@@ -39,6 +39,7 @@ fn value_of(value: &scope::Value) -> Value {
         scope::Value::Map(map) => {
             Value::Object(map.iter().map(|(name, value)| (name.clone(), value_of(value))).collect())
         }
+        scope::Value::Json(json) => json.clone(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `on`: when a pipeline starts.
 
+use super::event::events;
 use super::schedule::schedules;
 use crate::ast::{On, Push, Refs};
 use crate::diagnostic::{Code, Report, quoted};
@@ -8,7 +9,7 @@ use crate::glob::Glob;
 use crate::keys::{self, Place};
 use crate::yaml::{Entry, Node, Value};
 
-const HELP: &str = "write `on: { push: { branches: [main] } }`, `on: { tag: ['v*'] }`, `on: { schedule: [{ cron: \"30 2 * * 2\" }] }`, `on: { manual: {} }`, or several";
+const HELP: &str = "write `on: { push: { branches: [main] } }`, `on: { tag: ['v*'] }`, `on: { schedule: [{ cron: \"30 2 * * 2\" }] }`, `on: { event: [{ topic: machine.provisioned }] }`, `on: { manual: {} }`, or several";
 
 const BRANCHES_HELP: &str =
     "write a branch such as `main`, with `*` for a part of it and `**` for whole parts";
@@ -34,11 +35,12 @@ pub(crate) fn on(report: &mut Report<'_>, fields: &Fields<'_>) -> Option<On> {
         fields.entry("pull_request").and_then(|entry| push(report, entry, &keys::PULL_REQUEST));
     let tag = fields.entry("tag").and_then(|entry| tag(report, entry));
     let schedule = fields.entry("schedule").map(|entry| schedules(report, entry));
+    let event = fields.entry("event").map(|entry| events(report, entry));
     let manual = fields.entry("manual").and_then(|entry| {
         report.fields_or_none(&entry.value, entry.key.span, &keys::MANUAL).map(|_| ())
     });
-    let (schedule, manual) = (schedule.unwrap_or_default(), manual.is_some());
-    Some(On { span, push: pushed, pull_request, tag, schedule, manual })
+    let (schedule, event) = (schedule.unwrap_or_default(), event.unwrap_or_default());
+    Some(On { span, push: pushed, pull_request, tag, schedule, event, manual: manual.is_some() })
 }
 
 fn push(report: &mut Report<'_>, entry: &Entry, place: &'static Place) -> Option<Push> {

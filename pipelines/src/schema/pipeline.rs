@@ -61,6 +61,7 @@ fn on() -> Value {
             }
             "tag" => about("Tags; patterns, or nothing for all.", or_nothing(list(text())))?,
             "schedule" => about("Times.", list(schedule()))?,
+            "event" => about("Events from outside.", list(event()))?,
             "manual" => about("Somebody asks for it.", or_nothing(nothing(&keys::MANUAL)))?,
             _ => return None,
         })
@@ -88,6 +89,19 @@ fn schedule() -> Value {
             "timezone" => about("Such as `Europe/Berlin`; UTC, if missing.", text())?,
             "inputs" => about("What its runs are started with.", by_name(scalar()))?,
             "missed" => about("What becomes of missed times.", one_of(words::MISSED))?,
+            _ => return None,
+        })
+    })
+}
+
+fn event() -> Value {
+    mapping(&keys::EVENT, &["topic"], |key| {
+        Some(match key {
+            "topic" => about("A pattern of topics.", scalar())?,
+            "partition" => about("Patterns of partitions.", any_of(&[scalar(), list(scalar())]))?,
+            "when" => about("A condition over `event`.", scalar())?,
+            "inputs" => about("What its runs are started with.", by_name(scalar()))?,
+            "max_age" => about("Older ones start nothing; `10m`, if missing.", duration())?,
             _ => return None,
         })
     })

@@ -6,12 +6,14 @@ pub(crate) mod json;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pipelines::event::Message;
 use pipelines::include::Include;
 use pipelines::load::{Found, Need, Sources, Unavailable, load};
 use pipelines::name::PartitionName;
-use pipelines::schedule::{Missed, Schedule};
+use pipelines::schedule::{self, Missed, Schedule};
 use pipelines::source::File;
 use pipelines::trigger::Trigger;
+use pipelines::trigger::limit::Limit;
 
 /// Partitions with an inventory in `tests/cases/inventories`.
 const BOUND: [&str; 7] =
@@ -89,8 +91,30 @@ fn inventory(partition: &PartitionName) -> Found {
     }
 }
 
+/// The first event that a pipeline wants, with what it takes of one in `fra-equ01`.
+fn event(bytes: &[u8]) -> Trigger {
+    let file = File { name: "a.yaml".to_owned(), bytes: bytes.to_vec() };
+    let found = schedule::find(&file).unwrap().unwrap();
+    let subscription = found.subscriptions.into_iter().next().unwrap();
+    let partition: PartitionName = "fra-equ01".parse().unwrap();
+    let message = Message {
+        id: "42".to_owned(),
+        source: "metal-api".to_owned(),
+        kind: String::new(),
+        subject: String::new(),
+        topic: "machine.provisioned".to_owned(),
+        partition: Some(partition.clone()),
+        time_us: 1_763_712_345_678_901,
+        data: serde_json::json!({ "machine": "m1", "state": "waiting", "power": { "on": true } }),
+    };
+    assert!(subscription.wants(&message));
+    let inputs = subscription.inputs(&message).unwrap();
+    Trigger::Event { subscription, inputs, limit: vec![Limit { partition, device: None }] }
+}
+
 /// The trigger that a case names in its first line, as `# trigger: push main`, with the paths that
-/// changed behind it, likewise `# trigger: pull_request main`, `# trigger: schedule` (on Tuesdays) or `# trigger: os=4 b=c`;
+/// changed behind it, likewise `# trigger: pull_request main`, `# trigger: schedule` (on Tuesdays),
+/// `# trigger: event` (the first that it wants) or `# trigger: os=4 b=c`;
 /// else by hand without inputs.
 pub(crate) fn trigger(bytes: &[u8]) -> Trigger {
     let text = String::from_utf8_lossy(bytes);
@@ -109,6 +133,9 @@ pub(crate) fn trigger(bytes: &[u8]) -> Trigger {
     }
     if let Some(tag) = first.strip_prefix("# trigger: tag ") {
         return Trigger::Tag { tag: tag.to_owned() };
+    }
+    if first == "# trigger: event" {
+        return event(bytes);
     }
     if first == "# trigger: schedule" {
         let inputs = [("check".to_owned(), "true".to_owned())].into();

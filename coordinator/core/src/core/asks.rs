@@ -18,6 +18,7 @@ impl Core {
             Ask::Trigger { key, repository, reference, cause } => {
                 self.trigger(actor, key, repository, reference, cause)
             }
+            Ask::RefuseEvent { reason } => self.refuse_event(actor, reason),
             Ask::Cancel { run } => self.cancel(actor, *run),
             Ask::Retry { stored } => self.retry(actor, stored),
             Ask::OverrideWindow { run, reason } => self.override_window(actor, *run, reason),

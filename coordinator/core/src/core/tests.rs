@@ -9,6 +9,7 @@ mod random;
 mod recap;
 mod rollouts;
 mod schedules;
+mod subscribers;
 mod secrets;
 mod windows;
 mod world;

@@ -6,6 +6,7 @@ use coordinator_core::event::Wall;
 use coordinator_core::lock::LockKey;
 use coordinator_core::schedule::ScheduleKey;
 use coordinator_core::secret::{Scope, SecretKey};
+use coordinator_core::subscriber::SubscriberKey;
 use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::TriggerId;
 use pipelines::id::{AttemptId, JobId, RunId};
@@ -44,11 +45,13 @@ pub(super) enum Table {
     Deployment = 19,
     /// A place → the latest deployment there that succeeded.
     Deployed = 20,
+    /// A pipeline that wants events.
+    Subscriber = 21,
 }
 
 impl Table {
     /// The tables that hold records; all others are found from them.
-    pub(super) const RECORDS: [Table; 12] = [
+    pub(super) const RECORDS: [Table; 13] = [
         Table::Trigger,
         Table::Run,
         Table::Plan,
@@ -61,6 +64,7 @@ impl Table {
         Table::Audit,
         Table::Secret,
         Table::Schedule,
+        Table::Subscriber,
     ];
 }
 
@@ -197,6 +201,12 @@ pub(super) fn schedule(schedule: &ScheduleKey) -> Vec<u8> {
     let ScheduleKey { repository, file, schedule } = schedule;
     let text = serde_json::to_vec(schedule).expect("a schedule has only string keys");
     key(Table::Schedule, &[repository.as_str().as_bytes(), &[0], file.as_bytes(), &[0], &text])
+}
+
+/// Sorted by repository and file.
+pub(super) fn subscriber(subscriber: &SubscriberKey) -> Vec<u8> {
+    let SubscriberKey { repository, file } = subscriber;
+    key(Table::Subscriber, &[repository.as_str().as_bytes(), &[0], file.as_bytes()])
 }
 
 /// An environment of a partition, as it stands in other keys. No name holds a zero byte.

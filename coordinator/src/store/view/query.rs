@@ -15,6 +15,7 @@ use coordinator_core::lock::Lock;
 use coordinator_core::run::Run;
 use coordinator_core::schedule::Scheduled;
 use coordinator_core::secret::{Secret, SecretKey};
+use coordinator_core::subscriber::Subscriber;
 use coordinator_core::token::{ApiToken, JoinToken, TokenHash};
 use coordinator_core::trigger::{Trigger, TriggerId};
 use pipelines::id::{AttemptId, JobId, RunId};
@@ -212,6 +213,13 @@ impl View {
         Ok(schedules)
     }
 
+    /// Pipelines that want events, by repository and file.
+    pub fn subscribers(&self) -> Result<Vec<Subscriber>, Error> {
+        let mut subscribers = self.all(&[Table::Subscriber as u8], as_subscriber)?;
+        subscribers.retain(|it| !it.subscriptions.is_empty());
+        Ok(subscribers)
+    }
+
     /// What the core starts from at `now`.
     pub fn snapshot(&self, now: Wall) -> Result<Snapshot, Error> {
         let mut runs = Vec::new();
@@ -230,6 +238,7 @@ impl View {
             locks: self.locks()?,
             secrets: self.secrets()?,
             schedules: self.schedules()?,
+            subscribers: self.subscribers()?,
             last_audit: self.last(Table::Audit)?,
         })
     }
@@ -361,4 +370,5 @@ pick! {
     as_audit: Audit -> Audit;
     as_secret: Secret -> Secret;
     as_schedule: Schedule -> Scheduled;
+    as_subscriber: Subscriber -> Subscriber;
 }

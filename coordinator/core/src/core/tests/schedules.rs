@@ -24,6 +24,7 @@ impl World {
             pipeline: "site".parse().unwrap(),
             partitions: vec!["fra".parse().unwrap()],
             schedules: schedules.to_vec(),
+            subscriptions: Vec::new(),
         };
         self.happens(&Event::SchedulesFound {
             repository: "infra".parse().unwrap(),

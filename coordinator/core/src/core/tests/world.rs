@@ -26,6 +26,7 @@ use crate::event::{Ask, Effect, Event, RequestId, Resolution, Step, ToAgent, Wal
 use crate::lock::{Holder, Lock, LockKey};
 use crate::schedule::{ScheduleKey, Scheduled};
 use crate::state::State;
+use crate::subscriber::{Subscriber, SubscriberKey};
 use crate::token::TokenHash;
 use crate::trigger::Cause;
 use crate::upgrade::Report;
@@ -266,6 +267,7 @@ pub(super) struct Store {
     pub(super) locks: BTreeMap<LockKey, Lock>,
     secrets: BTreeMap<crate::secret::SecretKey, crate::secret::Secret>,
     pub(super) schedules: BTreeMap<ScheduleKey, Scheduled>,
+    subscribers: BTreeMap<SubscriberKey, Subscriber>,
     pub(super) audit: Vec<crate::audit::Audit>,
     /// Jobs that were queued or asked about, and when, since their run began or was tried again.
     pub(super) begun: BTreeMap<RunId, Vec<(JobId, Wall)>>,
@@ -292,6 +294,7 @@ impl Store {
             Change::Lock(it) => drop(self.locks.insert(it.key.clone(), it)),
             Change::Secret(it) => drop(self.secrets.insert(it.key.clone(), it)),
             Change::Schedule(it) => drop(self.schedules.insert(it.key.clone(), it)),
+            Change::Subscriber(it) => drop(self.subscribers.insert(it.key.clone(), it)),
             Change::Audit(it) => self.audit.push(it),
         }
     }
@@ -317,6 +320,12 @@ impl Store {
             locks: self.locks.values().filter(|it| it.holder.is_some()).cloned().collect(),
             secrets: self.secrets.values().cloned().collect(),
             schedules: self.schedules.values().filter(|it| it.next.is_some()).cloned().collect(),
+            subscribers: self
+                .subscribers
+                .values()
+                .filter(|it| !it.subscriptions.is_empty())
+                .cloned()
+                .collect(),
             last_audit: self.audit.last().map_or(0, |it| it.number),
         }
     }
@@ -467,6 +476,10 @@ impl World {
             Change::Schedule(it) => {
                 let next = it.next.map(|at| it.key.schedule.local(at.0));
                 format!("schedule {} next {}", it.key, next.as_deref().unwrap_or("never"))
+            }
+            Change::Subscriber(it) => {
+                let topics: Vec<_> = it.subscriptions.iter().map(ToString::to_string).collect();
+                format!("{} of {} wants {topics:?}", it.key.file, it.key.repository)
             }
             Change::Audit(it) => format!("audit {}: {} {}", it.number, it.actor, it.text),
         };
