@@ -141,8 +141,7 @@ impl Metrics {
 
     /// The feed of that name, if it is configured.
     pub fn feed(&self, name: &str) -> Option<&Progress> {
-        let (_, progress) = self.feeds.iter().find(|(feed, _)| *feed == name)?;
-        progress.as_ref()
+        self.feeds.iter().find(|(feed, _)| feed == name).map(|(_, progress)| progress)
     }
 
     fn feeds(&self, registry: &Registry, now: &Now<'_>) {
