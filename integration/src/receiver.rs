@@ -62,7 +62,7 @@ impl Receiver {
         let mut command = Command::new("python3");
         command.arg(self.folder.join("receiver.py")).arg(&self.folder).arg(self.port.to_string());
         if let Some(key) = &self.key {
-            command.arg(key).env("PYTHONPATH", packages::pypi("standardwebhooks", "1.1.0"));
+            command.arg(key).env("PYTHONPATH", packages::pypi(&["standardwebhooks==1.1.0"]));
         }
         let log = fs::File::create(self.folder.join("log")).expect("a log");
         let server = command.stdout(Stdio::null()).stderr(log).spawn().expect("python3 starts");

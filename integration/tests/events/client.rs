@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use integration::nats::Message;
-use integration::{Said, World, ok, program, python};
+use integration::{Said, World, ok, packages, program};
 use serde_json::Value;
 
 use crate::story::{Story, check, topic};
@@ -60,7 +60,7 @@ fn another_client_reads_everything_and_finds_it_as_the_schemas_say() {
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/events/consumer.py"))
         .args([format!("nats://{}", story.nats.address()), ok(story.world.site.url())])
         .arg(told.len().to_string())
-        .env("PYTHONPATH", python::packages())
+        .env("PYTHONPATH", packages::pypi(&["nats-py==2.16.0", "jsonschema==4.26.0"]))
         .output();
     let said = Said::from(output.expect("python3 is missing: deploy/install-test-needs"));
     assert_eq!(said.code, 0, "{}\n{}", said.err, said.out);
