@@ -26,10 +26,7 @@ use crate::ca::Ca;
 use crate::config::Config;
 use crate::content::Contents;
 use crate::driver::{self, Driver, Handle};
-use crate::events::Publisher;
-use crate::events::webhooks::{self, Sender};
 use crate::feed::Source;
-use crate::feed::progress::Progress;
 use crate::forge::Forges;
 use crate::listener::Listener;
 use crate::logs::{LogStore, Logs};
@@ -40,9 +37,9 @@ use crate::programs::Programs;
 use crate::resolve::Resolver;
 use crate::secrets::Secrets;
 use crate::session::Sessions;
-use crate::statuses::{self, Teller};
 use crate::store::Store;
 use crate::store::view::View;
+use crate::telling::{Feeds, Telling};
 use crate::tls;
 use crate::token::{self, Kind};
 
@@ -71,29 +68,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let http = listen(config.http.listen, "http.listen").await?;
 
     let (triggers, pending) = mpsc::unbounded_channel();
-    let published = config.nats.is_some().then(Progress::default);
-    let told = config.forges.iter().any(|it| it.statuses.is_some()).then(Progress::default);
-    let posted: Vec<_> = config.webhooks.iter().map(|it| (it, Progress::default())).collect();
-    let mut feeds = Vec::new();
-    feeds.extend(published.clone().map(|it| ("events".to_owned(), it)));
-    feeds.extend(told.clone().map(|it| ("statuses".to_owned(), it)));
-    feeds.extend(posted.iter().map(|(it, feed)| (format!("webhook:{}", it.name), feed.clone())));
-    let metrics = Arc::new(Metrics::new(feeds));
+    let feeds = Feeds::of(&config);
+    let metrics = Arc::new(Metrics::new(feeds.named(&config)));
     let journal = store.journal();
     let (driver, handle) = Driver::new(store, snapshot, triggers, Arc::clone(&metrics))?;
     let source = Source::new(journal, handle.committed());
-    let publisher = config.nats.as_ref().map(|nats| {
-        let progress = published.unwrap_or_default();
-        Publisher::open(nats, &config, source.clone(), view.clone(), progress)
-    });
-    let publisher = publisher.transpose()?;
-    let (options, progress) = (statuses::Options::default(), told.unwrap_or_default());
-    let teller = Teller::open(&config, source.clone(), view.clone(), progress, options)?;
-    let sender = |(webhook, progress)| {
-        let options = webhooks::Options::default();
-        Sender::open(webhook, &config, source.clone(), view.clone(), progress, options)
-    };
-    let senders = posted.into_iter().map(sender).collect::<Result<Vec<_>, _>>()?;
+    let telling = Telling::open(feeds, &config, &source, &view)?;
     let driver = std::thread::Builder::new().name("driver".into()).spawn(move || driver.run())?;
 
     let admin = token::generate(Kind::Api);
@@ -140,15 +120,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     }
     parts.spawn(resolver.watcher(view.clone()).run(stop.clone()));
     parts.spawn(resolver.run(pending, stop.clone()));
-    if let Some(publisher) = publisher {
-        parts.spawn(publisher.run(stop.clone()));
-    }
-    if let Some(teller) = teller {
-        parts.spawn(teller.run(stop.clone()));
-    }
-    for sender in senders {
-        parts.spawn(sender.run(stop.clone()));
-    }
+    telling.start(&mut parts, &stop);
     let until = until_stopped(&mut parts, driver, log_store.logs(), &stop).await;
     stop.cancel();
     until?;

@@ -132,7 +132,10 @@ fn what_somebody_changed_by_hand_is_told(lab: &Lab, operator: &Operator) {
     assert!(changed.next().is_none(), "{hosts:#?}");
     let shown = ok(operator.garrison(&["show", &run.to_string()]));
     assert!(shown.contains("drift (playbook=switches): 10 hosts, would change 1\n"), "{shown}");
-    assert!(shown.contains("drift (playbook=mgmt-servers): 2 hosts, no change\n"), "{shown}");
+    assert!(
+        shown.contains("drift (playbook=mgmt-servers): 2 hosts, would change none\n"),
+        "{shown}"
+    );
     let logs: String =
         (0..3).map(|job| ok(operator.garrison(&["logs", &format!("{run}.{job}")]))).collect();
     assert!(logs.contains("-! by hand\n"), "{logs}");
