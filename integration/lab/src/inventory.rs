@@ -33,7 +33,7 @@ pub fn text(site: &Site<'_>, outside: &Outside) -> String {
         "partition: {partition}\nlabels: {{ kind: partition }}\ntimezone: Europe/Berlin\n\
          windows: {{ maintenance: [{{ from: \"00:00\", to: \"24:00\" }}] }}\n\
          variables:\n  DEPLOYMENT_IMAGE: {image}\n  DEPLOY_KEY: \"{deploy_key}\"\n  \
-         NETWORK: 10.0.{number}.0/24\n  SERVERS: \"{0} {1}\"\n  IMAGES: {0}\n  BMC_USER: admin\n  COORDINATOR: \"{coordinator}\"\n\
+         NETWORK: 10.0.{number}.0/24\n  SERVERS: \"{0} {1}\"\n  IMAGES: {0}\n  BMC_USER: admin\n  IPMI_CIPHER: \"3\"\n  COORDINATOR: \"{coordinator}\"\n\
          agents:\n  \
          mgmt01: {{ device: mgmt01, labels: {{ place: inside }} }}\n  \
          mgmt02: {{ device: mgmt02, labels: {{ place: inside }} }}\ndevices:\n",
@@ -83,7 +83,7 @@ fn server(number: u8) -> Place {
 }
 
 /// An address of a network of four.
-fn host(network: Ipv4Addr, number: u32) -> Ipv4Addr {
+pub(crate) fn host(network: Ipv4Addr, number: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(network) + number)
 }
 

@@ -299,7 +299,9 @@ impl Operator {
             self.set_secret("HOST_CA", &scope, &self.dir.join("host-ca"))?;
             let password = self.dir.join("bmc-password");
             fs::write(&password, "calvin")?;
-            self.set_secret("BMC_PASSWORD", &scope, &password)?;
+            for name in ["BMC_PASSWORD", "IPMI_PASSWORD"] {
+                self.set_secret(name, &scope, &password)?;
+            }
         }
         Ok(())
     }
