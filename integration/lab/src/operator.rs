@@ -21,7 +21,7 @@ use crate::{Lab, Partition, insist};
 const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines/library");
 
 /// How long a run may take.
-const RUN: Duration = Duration::from_secs(20 * 60);
+const RUN: Duration = Duration::from_secs(60 * 60);
 
 /// The partition that stands for the control plane's cluster.
 pub const CONTROL_PLANE: &str = "control-plane";
