@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 use coordinator::config::seconds;
 use events::{Connection, Replay};
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Where, Which, failed, line, wait};
 use crate::confirm::confirm;
@@ -88,7 +88,7 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     }
     let wrong = || format!("'{text}' is no moment: write it as 2h, 7d or 2026-11-22T08:00:00Z");
     let ago = i64::try_from(seconds(text).map_err(|_| wrong())?).map_err(|_| wrong())?;
-    Timestamp::now().checked_sub(ago.seconds()).map_err(|_| wrong())
+    Timestamp::now().checked_sub(SignedDuration::from_secs(ago)).map_err(|_| wrong())
 }
 
 #[cfg(test)]
