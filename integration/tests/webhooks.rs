@@ -105,12 +105,14 @@ fn every_event_comes_signed_and_in_order_whoever_is_killed() {
 fn failures_are_tried_again_and_refusals_given_up() {
     let (world, receiver) = begin("['run.finished']");
     receiver.will_say(&[500, 429, 302, 400]);
-    let runs = runs(&world, 3);
-    let heard = receiver.heard(|heard| taken(heard).contains_key(&runs[2]));
-    let tried: Vec<(u64, u64)> =
-        heard.iter().map(|it| (it.body["data"]["run"].as_u64().unwrap(), it.answer)).collect();
-    let expected = [(runs[0], 500), (runs[0], 429), (runs[0], 302), (runs[1], 400), (runs[2], 201)];
-    assert_eq!(tried, expected);
+    runs(&world, 3);
+    let heard = receiver.heard(|heard| !taken(heard).is_empty());
+    let answers: Vec<u64> = heard.iter().map(|it| it.answer).collect();
+    assert_eq!(answers, [500, 429, 302, 400, 201]);
+    // The first three were tries of one event; which run ends first is not said.
+    let mut told: Vec<&str> = heard.iter().map(|it| it.body["id"].as_str().unwrap()).collect();
+    told.dedup();
+    assert_eq!(told.len(), 3, "{told:?}");
     assert!(world.logs().contains("refuses the event: given up"));
 }
 
