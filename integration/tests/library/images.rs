@@ -20,7 +20,7 @@ fn checksum(text: &str) -> String {
 fn commit(world: &World, here: &Path, list: &str) {
     let inventory = format!(
         "partition: fra\nlabels: {{ kind: partition }}\nagents: {{ mgmt01: {{}} }}\ndevices: {{}}\n\
-         variables: {{ IMAGES: {}/images, IMAGES_BYTES: 20 }}\n",
+         variables: {{ IMAGES_FOLDER: {}/images, IMAGES_BYTES: 20 }}\n",
         here.display()
     );
     let pipeline = fs::read_to_string(format!("{LIBRARY}/.garrison/image-cache.yaml")).unwrap();
