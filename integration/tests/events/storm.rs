@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::scope;
 use std::time::{Duration, Instant};
@@ -19,8 +20,11 @@ use crate::story::{Story, check, place, status_when, topic};
 /// and no process.
 const SKIPPED: usize = 80;
 
-/// How many runs have a minute's worth of events. They take less than a minute.
-const RUNS: usize = 10_000 / (4 * SKIPPED);
+/// How many runs have a minute's worth of events.
+const RUNS: u32 = 10_000 / (4 * SKIPPED as u32);
+
+/// A run begins so long after the one before.
+const PACE: Duration = Duration::from_millis(60_000 / RUNS as u64);
 
 /// Storms follow each other for so long, each at a site of its own; there is at least one.
 fn duration() -> Duration {
@@ -98,11 +102,16 @@ impl Listener {
     }
 }
 
-/// Runs, one after the other, until it is stopped; at least so many.
-fn load(world: &World, stop: &AtomicBool) -> Vec<u64> {
+/// A minute's worth of runs, and more until the other end is dropped.
+fn load(world: &World, end: &Receiver<()>) -> Vec<u64> {
     let mut runs = Vec::new();
-    while !stop.load(Ordering::Relaxed) || runs.len() < RUNS {
+    for number in 1.. {
+        let next = Instant::now() + PACE;
         runs.push(fails(world));
+        let waited = end.recv_timeout(next.saturating_duration_since(Instant::now()));
+        if waited == Err(RecvTimeoutError::Disconnected) && number >= RUNS {
+            break;
+        }
     }
     runs
 }
@@ -123,12 +132,12 @@ fn fails(world: &World) -> u64 {
     run
 }
 
-/// Ends what runs beside a test, also when that fails.
-struct Ends<'a>([&'a AtomicBool; 2]);
+/// Ends a listener, also when the test fails.
+struct Ends<'a>(&'a Listener);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        self.0.iter().for_each(|it| it.store(true, Ordering::Relaxed));
+        self.0.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -193,16 +202,16 @@ fn storm(release: Release) {
     let mut story = Story::of(release, &["fra", "muc"], &pipeline());
     let (world, nats) = (&story.world, &mut story.nats);
     let listener = Listener::new(nats.address());
-    let stop = AtomicBool::new(false);
     let runs = scope(|threads| {
-        let _ends = Ends([&stop, &listener.stop]);
+        let _ends = Ends(&listener);
         threads.spawn(|| listener.run());
-        let load = threads.spawn(|| load(world, &stop));
+        let (go_on, end) = mpsc::channel();
+        let load = threads.spawn(move || load(world, &end));
         for trouble in [Trouble::Crash, Trouble::Silence, Trouble::Loss, Trouble::Absence] {
             trouble.strike(world, nats);
             heard(&listener, world, fails(world));
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(go_on);
         let runs = load.join().unwrap();
         heard(&listener, world, *runs.last().unwrap());
         runs
