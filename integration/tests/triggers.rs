@@ -9,8 +9,10 @@ mod bmc;
 mod queue;
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
-use integration::ok;
+use integration::{World, ok};
 use queue::{Queue, event, now};
 use serde_json::{Value, json};
 
@@ -139,6 +141,44 @@ fn each_message_acts_once_whatever_is_killed() {
     let all: Vec<_> = (0..30).map(|number| format!("m{number:02} 1")).collect();
     assert_eq!(machines(&queue), all);
     assert!(queue.letters().is_empty());
+}
+
+#[test]
+fn a_stream_that_was_wiped_is_read_anew_and_nothing_of_it_acts_twice() {
+    let mut queue = Queue::start(&["fra", "muc"], POWER, METAL);
+    queue.publish("fra-machine", "1", &command("m1"));
+    queue.dealt_with(1);
+    queue.wipe();
+    queue.publish("fra-machine", "1", &command("m1"));
+    queue.publish("fra-machine", "2", &command("m2"));
+    queue.dealt_with(2);
+    for run in queue.started(2) {
+        queue.world.finished(run["id"].as_u64().unwrap());
+    }
+    assert_eq!(machines(&queue), ["m1 1", "m2 1"]);
+}
+
+#[test]
+fn the_coordinator_needs_no_more_rights_than_the_handbook_says() {
+    let server = "authorization: { users: [{ user: boss, password: hunter2 },
+        { user: ada, password: hunter3, permissions: { subscribe: '_INBOX.>', publish: [
+            'garrison.>', '$JS.API.STREAM.INFO.GARRISON', '$JS.API.STREAM.CREATE.GARRISON',
+            '$JS.API.STREAM.MSG.GET.GARRISON', '$JS.API.STREAM.INFO.METAL',
+            '$JS.API.CONSUMER.*.METAL.>', '$JS.API.CONSUMER.MSG.NEXT.METAL.garrison',
+            '$JS.ACK.METAL.garrison.>', 'garrison-dead.>', '$JS.API.STREAM.INFO.GARRISON_DEAD',
+            '$JS.API.STREAM.CREATE.GARRISON_DEAD'] } }] }
+        no_auth_user: boss";
+    let world = World::start(&["fra", "muc"], POWER);
+    let password = world.dir.path().join("nats-password");
+    fs::write(&password, "hunter3").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let login = format!("user = \"ada\"\npassword_file = {password:?}\n{METAL}");
+    let queue = Queue::of(world, server, &login);
+    queue.publish("fra-machine", "1", &command("m1"));
+    queue.publish_bytes("fra-machine", "2", b"on");
+    queue.dealt_with(2);
+    queue.started(1);
+    assert_eq!(queue.letters().len(), 1);
 }
 
 #[test]

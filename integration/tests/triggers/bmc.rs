@@ -127,7 +127,7 @@ fn a_command_from_the_queue_switches_a_machine_on_once_and_a_stale_one_is_refuse
     // Its pipelines are looked at anew.
     ok(world.site.stop_coordinator());
     ok(world.site.start_coordinator());
-    let mut queue = Queue::of(world, triggers);
+    let mut queue = Queue::of(world, "", triggers);
     let subject = format!("{PARTITION}-machine");
 
     // Nobody wants updates; a stale command is refused.

@@ -60,12 +60,12 @@ pub(crate) fn event(id: &str, kind: &str, time_us: u64, data: Value) -> Value {
 impl Queue {
     /// A site whose repository holds the pipeline, with `triggers` in its `[nats]`; everything runs.
     pub(crate) fn start(partitions: &[&str], pipeline: &str, triggers: &str) -> Queue {
-        Queue::of(World::start(partitions, pipeline), triggers)
+        Queue::of(World::start(partitions, pipeline), "", triggers)
     }
 
-    /// The same with a site that is there already.
-    pub(crate) fn of(mut world: World, triggers: &str) -> Queue {
-        let mut nats = Nats::new(world.dir.path(), "");
+    /// The same with a site that is there already, and `server` in the configuration of NATS.
+    pub(crate) fn of(mut world: World, server: &str, triggers: &str) -> Queue {
+        let mut nats = Nats::new(world.dir.path(), server);
         nats.start();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let url = format!("nats://{}", nats.address());
@@ -76,7 +76,16 @@ impl Queue {
             let known = queue.world.garrison(&["subscriptions", "list", "-o", "json"]);
             (known.json().as_array().is_some_and(|it| !it.is_empty())).then_some(())
         });
-        queue.ask(async |context| {
+        queue.make_stream();
+        let mut queue = queue;
+        ok(queue.world.site.kill_coordinator());
+        ok(queue.world.site.start_coordinator());
+        queue.wait("the coordinator's consumer", || queue.pending().map(drop));
+        queue
+    }
+
+    fn make_stream(&self) {
+        self.ask(async |context| {
             let config = stream::Config {
                 name: "METAL".to_owned(),
                 subjects: SUBJECTS.map(str::to_owned).into(),
@@ -84,11 +93,13 @@ impl Queue {
             };
             context.create_stream(config).await.unwrap();
         });
-        let mut queue = queue;
-        ok(queue.world.site.kill_coordinator());
-        ok(queue.world.site.start_coordinator());
-        queue.wait("the coordinator's consumer", || queue.pending().map(drop));
-        queue
+    }
+
+    /// NATS loses all that it has stored; the stream is made anew, empty.
+    pub(crate) fn wipe(&mut self) {
+        self.nats.wipe();
+        self.nats.start();
+        self.make_stream();
     }
 
     fn ask<T, F: Future<Output = T>>(&self, ask: impl FnOnce(Context) -> F) -> T {
