@@ -18,7 +18,7 @@ pub use self::duration::seconds;
 pub use self::nats::{Login, Nats};
 pub use self::origin::{NotAnOrigin, Origin};
 pub use self::trigger::{Place, Trigger};
-pub use self::webhook::{Pattern, Webhook};
+pub use self::webhook::{Topics, Webhook};
 
 /// `coordinator.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -11,7 +11,7 @@ use integration::stream::Filled;
 use integration::{Said, World, ok, program};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A NATS with a stream, and the command line beside it.
 struct Story {
@@ -208,6 +208,20 @@ fn a_command_acknowledges_rejects_and_is_tried_again() {
     );
     story.until("two dead letters", |it| it[0]["dead"] == 2 && it[0]["in_flight"] == 0);
     assert_eq!(story.lines("out", 6).len(), 6);
+    let letters = story.says(&["dead", "--channel", "notify", "-o", "json"]).json();
+    let letters = letters.as_array().unwrap();
+    assert_eq!(letters.len(), 2, "{letters:#?}");
+    for (id, reason) in
+        [("bad", "attempt 1: exit status: 65: "), ("worse", "attempt 2: exit status: 3: ")]
+    {
+        let letter = letters.iter().find(|it| it["id"] == id).unwrap();
+        assert!(letter["reason"].as_str().unwrap().starts_with(reason), "{letter:#}");
+        assert_eq!(letter["subject"], "garrison.fra.job.finished", "{letter:#}");
+        assert_eq!(letter["message"], json!({ "id": id, "specversion": "1.0" }), "{letter:#}");
+    }
+    let table = story.says(&["dead"]).out;
+    assert!(table.starts_with("GIVEN UP ") && table.lines().count() == 3, "{table}");
+    assert_eq!(story.says(&["dead", "--channel", "other"]).out, "there are no dead letters\n");
     let (status, said) = tail.end();
     assert_eq!(status, Some(0));
     assert!(
@@ -294,7 +308,12 @@ fn what_does_not_work_is_told_with_what_to_do() {
     let said = story.says(&["tail", "--stream", "ORDERS"]);
     assert_eq!(said.code, 4);
     assert!(said.err.contains("there is no stream ORDERS"), "{said:?}");
-    let said = story.says(&["tail", "--topic", "a..b"]);
+    for (topic, words) in [("a..b", "is no pattern"), ("jobs.finished", "there is no topic")] {
+        let said = story.says(&["tail", "--topic", topic]);
+        assert_eq!(said.code, 2);
+        assert!(said.err.contains(words), "{said:?}");
+    }
+    let said = story.says(&["tail", "--partition", "fra muc"]);
     assert_eq!(said.code, 2);
     assert!(said.err.contains("is no subject"), "{said:?}");
     story.filled.nats.kill();

@@ -1,5 +1,6 @@
 //! `garrison events`: speaks to NATS itself, so it works away from the coordinator's host.
 
+mod dead;
 mod replay;
 pub mod schema;
 mod tail;
@@ -8,7 +9,7 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use coordinator::config::{Config, Nats};
+use coordinator::config::{Config, Nats, Topics};
 use events::admin::Standing;
 use events::{Connection, Error, Event, Server};
 
@@ -27,6 +28,8 @@ pub enum Action {
     Replay(replay::Options),
     /// Lists channels, and what waits in them.
     Channels(Where),
+    /// Lists what channels gave up, and why.
+    Dead(dead::Options),
     /// Prints the JSON Schema of events, or of those of a topic.
     Schema(schema::Options),
 }
@@ -70,13 +73,13 @@ pub fn run(action: &Action, format: Format) -> Result<Exit, Failure> {
         Action::Tail(options) => tail::run(options),
         Action::Replay(options) => replay::run(options, format),
         Action::Channels(place) => wait(channels(place, format)),
+        Action::Dead(options) => dead::run(options, format),
         Action::Schema(options) => schema::run(options),
     }
 }
 
 async fn channels(place: &Where, format: Format) -> Result<Exit, Failure> {
-    let (server, stream) = place.server()?;
-    let connection = Connection::open(&server).await.map_err(failed)?;
+    let (connection, stream) = place.open().await?;
     let channels = connection.channels(&stream).await.map_err(failed)?;
     output::print(format, &channels, |channels| {
         if channels.is_empty() {
@@ -101,6 +104,12 @@ fn row(standing: &Standing) -> Vec<String> {
 }
 
 impl Where {
+    /// A connection, and the stream.
+    async fn open(&self) -> Result<(Connection, String), Failure> {
+        let (server, stream) = self.server()?;
+        Ok((Connection::open(&server).await.map_err(failed)?, stream))
+    }
+
     /// The servers, and the stream.
     fn server(&self) -> Result<(Server, String), Failure> {
         let nats = match &self.config {
@@ -171,7 +180,7 @@ fn failed(error: Error) -> Failure {
 struct Which {
     /// Of this topic, such as job.finished, 'job.*' or 'run.>'; all if left out.
     #[arg(long)]
-    topic: Option<String>,
+    topic: Option<Topics>,
     /// Of this partition; all if left out.
     #[arg(long)]
     partition: Option<String>,
@@ -179,6 +188,7 @@ struct Which {
 
 impl Which {
     fn subject(&self) -> String {
-        events::channel::subject(self.partition.as_deref(), self.topic.as_deref())
+        let topic = self.topic.as_ref().map(Topics::to_string);
+        events::channel::subject(self.partition.as_deref(), topic.as_deref())
     }
 }

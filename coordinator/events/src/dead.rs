@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
-use async_nats::jetstream::Context;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, StorageType};
+use async_nats::jetstream::{self, Context};
+use serde::Serialize;
 use tracing::warn;
 
-use crate::{Error, Message};
+use crate::{Connection, Error, Event, Message, Replay};
 
 /// The stream; it is made when a channel first needs it.
 pub const STREAM: &str = "GARRISON_DEAD";
@@ -36,6 +37,82 @@ const ORIGIN: &str = "Garrison-Stream";
 
 /// Longest reason that is kept, in bytes.
 const WORDS: usize = 1000;
+
+/// A dead letter as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Letter {
+    /// In which channel it was given up.
+    pub channel: String,
+    /// Where the message was published to, such as `garrison.fra-equ01.job.finished`.
+    pub subject: String,
+    /// The message's id.
+    pub id: String,
+    /// Why it was given up, in words.
+    pub reason: String,
+    /// How often it had been given out.
+    pub attempts: u32,
+    /// The stream that it came from, and its number there.
+    pub stream: String,
+    /// See `stream`.
+    pub sequence: u64,
+    /// When it was given up, in µs since 1970, by NATS.
+    pub given_up_us: u64,
+    /// What was published: JSON as it is, anything else as a text.
+    pub message: serde_json::Value,
+}
+
+/// The dead letters that are kept, in the order in which they were given up.
+pub struct Letters(Option<Replay>);
+
+impl Letters {
+    /// Those of a channel, or of all.
+    ///
+    /// # Errors
+    /// If NATS does not answer.
+    pub async fn open(connection: &Connection, channel: Option<&str>) -> Result<Letters, Error> {
+        let subject = subject(channel.unwrap_or("*"), ">");
+        match Replay::open(connection, STREAM, &subject, 0).await {
+            Ok(replay) => Ok(Letters(Some(replay))),
+            // Nothing was ever given up.
+            Err(Error::Missing(_)) => Ok(Letters(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next one; none once those are read that were there in the beginning.
+    ///
+    /// # Errors
+    /// If NATS went away.
+    pub async fn next(&mut self) -> Result<Option<Letter>, Error> {
+        let Some(replay) = &mut self.0 else { return Ok(None) };
+        replay.message().await?.map(|message| Letter::of(&message)).transpose()
+    }
+}
+
+impl Letter {
+    fn of(message: &jetstream::Message) -> Result<Letter, Error> {
+        let (Event { subject, payload, .. }, _) = Event::of(message)?;
+        let stored = message.info().map_err(Error::api)?.published.unix_timestamp_nanos() / 1000;
+        let header = |name: &str| {
+            let value = message.headers.as_ref().and_then(|it| it.get(name));
+            value.map(|it| it.as_str().to_owned()).unwrap_or_default()
+        };
+        let channel = header(CHANNEL);
+        let subject = subject.strip_prefix(&self::subject(&channel, "")).unwrap_or(&subject);
+        let text = || String::from_utf8_lossy(&payload).into_owned().into();
+        Ok(Letter {
+            subject: subject.to_owned(),
+            channel,
+            id: header(ID),
+            reason: header(REASON),
+            attempts: header(ATTEMPTS).parse().unwrap_or_default(),
+            stream: header(ORIGIN),
+            sequence: header(SEQUENCE).parse().unwrap_or_default(),
+            given_up_us: u64::try_from(stored).unwrap_or_default(),
+            message: serde_json::from_slice(&payload).unwrap_or_else(|_| text()),
+        })
+    }
+}
 
 /// The subject of a channel's dead letters from `subject`, which may have wildcards.
 pub fn subject(channel: &str, subject: &str) -> String {

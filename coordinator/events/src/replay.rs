@@ -1,5 +1,6 @@
 //! Reading what a stream holds, without a channel.
 
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull::Stream;
 use futures::StreamExt;
 
@@ -34,11 +35,16 @@ impl Replay {
     /// # Errors
     /// If NATS went away.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+        self.message().await?.map(|message| Ok(Event::of(&message)?.0)).transpose()
+    }
+
+    /// The next one with its headers.
+    pub(crate) async fn message(&mut self) -> Result<Option<Message>, Error> {
         if self.left == 0 {
             return Ok(None);
         }
         let message = self.messages.next().await.ok_or(Error::Broke)?.map_err(Error::api)?;
         self.left -= 1;
-        Ok(Some(Event::of(&message)?.0))
+        Ok(Some(message))
     }
 }

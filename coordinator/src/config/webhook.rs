@@ -1,13 +1,16 @@
 //! `[[webhooks]]`: who is told of events, and of which.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use pipelines::name::WebhookName;
 use serde::Deserialize;
 
 use super::{Config, duration, is_private};
+use crate::events::schema;
 
 /// Somebody who is told of events by HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,8 +29,8 @@ pub struct Webhook {
     #[serde(default = "Pattern::all")]
     pub partitions: Vec<Pattern>,
     /// Of which topics: the rest of events' subjects, such as `job.finished`, `run.*` or `*.finished`.
-    #[serde(default = "Pattern::all")]
-    pub topics: Vec<Pattern>,
+    #[serde(default = "Topics::all")]
+    pub topics: Vec<Topics>,
     /// Events that are older are not sent any more, such as `7d`.
     #[serde(default = "default_max_age", deserialize_with = "duration::deserialize")]
     pub max_age: Duration,
@@ -42,9 +45,18 @@ pub struct Webhook {
 #[serde(try_from = "String")]
 pub struct Pattern(Vec<String>);
 
+/// A pattern that at least one topic fits.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Topics(Pattern);
+
 impl Pattern {
+    fn any() -> Pattern {
+        Pattern(vec![">".to_owned()])
+    }
+
     fn all() -> Vec<Pattern> {
-        vec![Pattern(vec![">".to_owned()])]
+        vec![Pattern::any()]
     }
 
     /// Whether it stands for this.
@@ -63,7 +75,13 @@ impl Pattern {
     /// What it stands for, if that is one thing.
     fn exact(&self) -> Option<String> {
         let is_word = |word: &String| word != "*" && word != ">";
-        self.0.iter().all(is_word).then(|| self.0.join("."))
+        self.0.iter().all(is_word).then(|| self.to_string())
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
     }
 }
 
@@ -84,6 +102,41 @@ impl TryFrom<String> for Pattern {
             "'{text}' is no pattern: write it as job.finished, with * for a word, or > at the end for \
              all that are left"
         ))
+    }
+}
+
+impl Topics {
+    fn all() -> Vec<Topics> {
+        vec![Topics(Pattern::any())]
+    }
+
+    /// Whether it stands for this topic.
+    pub fn fits(&self, topic: &str) -> bool {
+        self.0.fits(topic)
+    }
+}
+
+impl TryFrom<String> for Topics {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let pattern = Pattern::try_from(text)?;
+        if schema::topics().any(|topic| pattern.fits(topic)) {
+            return Ok(Topics(pattern));
+        }
+        Err(schema::unknown(&pattern.to_string()))
+    }
+}
+
+impl FromStr for Topics {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Topics::try_from(text.to_owned())
+    }
+}
+
+impl fmt::Display for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -151,6 +204,19 @@ mod tests {
             let error = Pattern::try_from(bad.to_owned()).unwrap_err();
             assert!(error.contains("is no pattern"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_topic_that_there_is_not_is_a_mistake() {
+        for good in ["job.finished", "job.*", "*.finished", ">"] {
+            assert_eq!(good.parse::<Topics>().unwrap().to_string(), good);
+        }
+        for bad in ["jobs.finished", "job", "garrison.job.finished"] {
+            let error = bad.parse::<Topics>().unwrap_err();
+            let words = format!("there is no topic '{bad}'; there are run.created, ");
+            assert!(error.starts_with(&words), "{error}");
+        }
+        assert!("job..finished".parse::<Topics>().unwrap_err().contains("is no pattern"));
     }
 
     #[test]

@@ -149,6 +149,12 @@ pub fn topics() -> impl Iterator<Item = &'static str> {
     KINDS.iter().flat_map(|kind| kind.topics).copied()
 }
 
+/// Words for a topic that there is not.
+pub fn unknown(topic: &str) -> String {
+    let topics: Vec<&str> = topics().collect();
+    format!("there is no topic '{topic}'; there are {}", topics.join(", "))
+}
+
 /// The schema of any event.
 pub fn of_all() -> Value {
     let mut schema = envelope("");

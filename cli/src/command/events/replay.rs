@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 use coordinator::config::seconds;
-use events::{Connection, Replay};
+use events::Replay;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Where, Which, failed, line, wait};
@@ -39,7 +39,7 @@ pub(super) fn run(options: &Options, format: Format) -> Result<Exit, Failure> {
 }
 
 async fn print(options: &Options) -> Result<Exit, Failure> {
-    let (connection, stream) = open(&options.place).await?;
+    let (connection, stream) = options.place.open().await?;
     let subject = options.which.subject();
     let replay = Replay::open(&connection, &stream, &subject, options.since_us()).await;
     let mut replay = replay.map_err(failed)?;
@@ -52,7 +52,7 @@ async fn print(options: &Options) -> Result<Exit, Failure> {
 }
 
 async fn rebuild(options: &Options, channel: &str, format: Format) -> Result<Exit, Failure> {
-    let (connection, stream) = open(&options.place).await?;
+    let (connection, stream) = options.place.open().await?;
     let since_us = options.since_us();
     let extent = connection.extent(&stream, channel, since_us).await;
     let (subject, messages) = extent.map_err(failed)?;
@@ -68,11 +68,6 @@ async fn rebuild(options: &Options, channel: &str, format: Format) -> Result<Exi
         format!("channel {channel} is made anew, with {messages} messages\n")
     })?;
     Ok(Exit::Success)
-}
-
-async fn open(place: &Where) -> Result<(Connection, String), Failure> {
-    let (server, stream) = place.server()?;
-    Ok((Connection::open(&server).await.map_err(failed)?, stream))
 }
 
 impl Options {

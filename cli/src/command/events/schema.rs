@@ -18,15 +18,10 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<Exit, Failure> {
     let schema = match &options.topic {
         None => schema::of_all(),
-        Some(topic) => schema::of(topic).ok_or_else(|| unknown(topic))?,
+        Some(topic) => schema::of(topic).ok_or_else(|| Failure::usage(schema::unknown(topic)))?,
     };
     let mut out = std::io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &schema).map_err(Failure::internal)?;
     out.write_all(b"\n")?;
     Ok(Exit::Success)
-}
-
-fn unknown(topic: &str) -> Failure {
-    let topics: Vec<&str> = schema::topics().collect();
-    Failure::usage(format!("there is no topic '{topic}'; there are {}", topics.join(", ")))
 }
