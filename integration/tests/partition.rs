@@ -92,8 +92,8 @@ fn a_partition_comes_up_from_nothing_and_is_kept() {
     a_second_run_changes_nothing(&operator);
     what_somebody_changed_by_hand_is_told(&lab, &operator);
     the_servers_watch_over_all(&operator);
-    ok(ok(lab.partitions[0].machine("mgmt01"))
-        .console("mkdir -p /srv/www/images/os; echo an image > /srv/www/images/os/sonic.bin"));
+    the_servers_hold_an_image(&lab, &operator);
+    a_worker_is_switched_on_and_off(&lab, &operator);
     a_switch_waits_for_its_partner(&mut lab, &operator);
     pairs_are_updated_one_after_the_other(&lab, &operator);
 }
@@ -150,6 +150,38 @@ fn the_servers_watch_over_all(operator: &Operator) {
     let detail = ok(operator.finished(run));
     succeeded(&detail, operator);
     assert_eq!(jobs(&detail, "healthy").len(), 2, "{detail:#}");
+}
+
+fn the_servers_hold_an_image(lab: &Lab, operator: &Operator) {
+    let checksum = ok(operator.control.console(
+        "mkdir -p /srv/www/os; echo an image > /srv/www/os/sonic.bin; sha256sum < /srv/www/os/sonic.bin",
+    ));
+    let (checksum, _) = checksum.split_once(' ').unwrap();
+    let list = format!("{checksum}  http://images.lab/os/sonic.bin\n");
+    ok(operator.site.commit(&[("files/images.txt", &list)]));
+    let run = ok(operator.trigger("image-cache", &[]));
+    succeeded(&ok(operator.finished(run)), operator);
+    for server in ["mgmt01", "mgmt02"] {
+        let server = ok(lab.partitions[0].machine(server));
+        assert_eq!(ok(server.console("cat /srv/www/images/os/sonic.bin")), "an image\n");
+    }
+}
+
+fn a_worker_is_switched_on_and_off(lab: &Lab, operator: &Operator) {
+    let bmcs = format!("{PARTITION} worker01 {} admin\n", lab.partitions[0].worker_bmc(1));
+    ok(operator.site.commit(&[("files/bmcs.txt", &bmcs)]));
+    let command = |command: &str| {
+        let command = format!("command={command}");
+        let inputs = ["--input", "machine=worker01", "--input", &command];
+        let run = ok(operator.trigger("metal-bmc", &inputs));
+        succeeded(&ok(operator.finished(run)), operator);
+    };
+    let worker = &lab.partitions[0].workers[0];
+    assert!(worker.run("true").is_err(), "it is on already");
+    command("ON");
+    ok(worker.insist("true"));
+    command("OFF");
+    assert!(worker.run("true").is_err(), "it is still on");
 }
 
 fn a_switch_waits_for_its_partner(lab: &mut Lab, operator: &Operator) {

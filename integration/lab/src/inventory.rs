@@ -83,7 +83,7 @@ fn server(number: u8) -> Place {
 }
 
 /// An address of a network of four.
-fn host(network: Ipv4Addr, number: u32) -> Ipv4Addr {
+pub(crate) fn host(network: Ipv4Addr, number: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(network) + number)
 }
 
