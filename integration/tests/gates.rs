@@ -28,6 +28,18 @@ const BY_HAND: &str = "on: { manual: {} }\npartitions: [fra]\njobs:\n  \
                        console: { gate: { acknowledge: loaded on console fw01 } }\n  \
                        boot: { needs: [console], process: {}, run: 'true' }\n";
 
+/// Two stages, of which the first is well if a file is there; somebody may waive that.
+fn stages(dir: &Path) -> String {
+    let dir = dir.display();
+    format!(
+        "on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n  \
+         spines: {{ process: {{}}, run: test -e {dir}/well }}\n  \
+         go-on:\n    needs: [spines]\n    \
+         gate: {{ role: admin, waives: true, message: \"spines failed; it {{{{ plan.summary }}}}\" }}\n  \
+         leaves:\n    needs: [go-on]\n    process: {{}}\n    run: echo leaves >> {dir}/deployed\n"
+    )
+}
+
 /// Nobody answers in time.
 const SHORT: &str = "on: { manual: {} }\npartitions: [fra]\njobs:\n  \
                      approve: { gate: { timeout: 10s } }\n  \
@@ -211,6 +223,38 @@ fn a_reject_keeps_everything_behind_from_starting_until_the_run_is_tried_again()
     assert_eq!(statuses(&world.finished(run), "approve"), ["cancelled", "cancelled"]);
     anna.is_refused(&["approve", "1"], "no gate of run 1 is open");
     assert_eq!(world.garrison(&["gates"]).out, "no gate waits for anybody\n");
+}
+
+#[test]
+fn somebody_waives_what_failed_and_the_next_stage_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(&["fra"], &stages(dir.path()));
+    fs::write(dir.path().join("well"), "").unwrap();
+    // Nobody is asked while all is well.
+    assert_eq!(world.finished(world.trigger())["status"], "succeeded");
+    assert_eq!(deployed(dir.path()), "leaves");
+
+    fs::remove_file(dir.path().join("well")).unwrap();
+    let run = world.trigger();
+    world.run_when(run, "ask", are("go-on", &["open"]));
+    let listed = world.garrison(&["gates"]).out;
+    assert!(listed.contains("spines failed; it lets 1 job through in fra: leaves"), "{listed}");
+    let said = Person::new(&world, "anna", "admin", &[]).says(&["approve", "2"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let ended = world.finished(run);
+    let both = [statuses(&ended, "spines"), statuses(&ended, "leaves")].concat();
+    assert_eq!(
+        (&ended["status"], both),
+        (&json!("failed"), ["failed", "succeeded"].map(str::to_owned).into())
+    );
+    assert_eq!(deployed(dir.path()), "leaves leaves");
+
+    // Mended, it is tried again, and what came behind is not.
+    fs::write(dir.path().join("well"), "").unwrap();
+    assert_eq!(world.garrison(&["retry", "2"]).code, 0);
+    let ended = world.run_when(run, "be mended", |run| run["status"] == "succeeded");
+    assert_eq!(statuses(&ended, "go-on"), ["unneeded"]);
+    assert_eq!(deployed(dir.path()), "leaves leaves");
 }
 
 #[test]

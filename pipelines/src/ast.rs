@@ -317,6 +317,8 @@ pub(crate) struct Gate {
     /// What it lets through, if missing.
     pub(crate) message: Option<Text>,
     pub(crate) asks: Asks,
+    /// It is for the case that something failed, and goes on all the same.
+    pub(crate) waives: bool,
 }
 
 /// What a gate asks for.

@@ -84,6 +84,7 @@ pub(crate) fn check(pipeline: &Pipeline, inventories: &Inventories, report: &mut
         lock(pipeline, job, report);
         secrets::check(pipeline, job, inventories, report);
         texts::check(pipeline, job, &templates, report);
+        gates::waives(pipeline, job, report);
         resources(job, report);
     }
     cycle::check(pipeline, report);

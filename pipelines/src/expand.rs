@@ -385,7 +385,7 @@ impl<'p> Expansion<'p> {
             device: instance.of_each(),
             needs: needs.all,
             without_artifacts: needs.without_artifacts,
-            when,
+            when: if gate.is_some_and(|gate| gate.waives) { When::Waive } else { when },
             begun_by: None,
             task,
             run: written.run.iter().map(|line| fill.command(line, report)).collect(),

@@ -133,7 +133,7 @@ impl<'p> Gates<'p> {
     /// What the gate at this place lets through, in words: how many jobs, their names, devices and environments.
     pub(crate) fn summary(&self, gate: usize) -> String {
         // One that looks for failures is kept back by none.
-        let behind = self.behind(gate, |when| when == When::Success);
+        let behind = self.behind(gate, |when| matches!(when, When::Success | When::Waive));
         let jobs: Vec<&Job> =
             behind.iter().map(|index| &self.jobs[*index]).filter(|job| !is_gate(job)).collect();
         let partition = &self.jobs[gate].partition;

@@ -177,7 +177,7 @@ pub(crate) const PROBE_DEVICE: Place =
 
 pub(crate) const GATE: Place = Place {
     title: "`gate`",
-    keys: &["role", "count", "triggerer", "acknowledge", "message", "timeout"],
+    keys: &["role", "count", "triggerer", "acknowledge", "waives", "message", "timeout"],
     planned: &[],
 };
 

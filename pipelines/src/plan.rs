@@ -373,6 +373,9 @@ pub enum When {
     Failure,
     /// After all of them have ended.
     Always,
+    /// A gate, as after a failure: it asks people to go on all the same. Where nothing failed it is not
+    /// needed, and lets those through that need it.
+    Waive,
 }
 
 impl When {

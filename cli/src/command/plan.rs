@@ -251,7 +251,7 @@ fn row(index: usize, job: &Job) -> Vec<String> {
     let after = match (needs.is_empty(), job.when) {
         (true, _) => String::new(),
         (false, When::Success) => needs.join(", "),
-        (false, When::Failure) => format!("a failure of {}", needs.join(", ")),
+        (false, When::Failure | When::Waive) => format!("a failure of {}", needs.join(", ")),
         (false, When::Always) => format!("the end of {}", needs.join(", ")),
     };
     vec![index.to_string(), job.partition.to_string(), job.title().to_string(), how, after]

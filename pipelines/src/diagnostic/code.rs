@@ -169,6 +169,7 @@ codes! {
     InvalidGateText = "P137", "The message of a gate, or what is to be acknowledged, cannot be used.";
     TooManyGates = "P138", "A pipeline has too many gates.";
     UnknownWindow = "P139", "A partition's inventory has no window of the pipeline's name for it.";
+    WaivesNothing = "P140", "A gate with `waives` needs no job, or has a `when` about how jobs ended.";
     InvalidDevices = "P143", "`devices` of a job cannot be used as they are.";
     InvalidRollout = "P144", "A `rollout` cannot be used where or as it is.";
     OutputsOfDevices = "P145", "A job that runs for each of several devices has outputs.";

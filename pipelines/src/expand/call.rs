@@ -86,7 +86,7 @@ impl Behind {
         job.begun_by = job.begun_by.map(|first| first + offset);
         match first {
             // Whether it follows a failure was about nothing: it never runs.
-            None if job.when == When::Failure => {}
+            None if matches!(job.when, When::Failure | When::Waive) => {}
             None => {
                 job.needs.clone_from(&self.needs.all);
                 job.without_artifacts.clone_from(&self.needs.without_artifacts);

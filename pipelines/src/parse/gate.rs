@@ -40,6 +40,7 @@ pub(super) fn gate(report: &mut Report<'_>, entry: &Entry) -> Option<Task> {
     let count = fields.node("count").and_then(|node| count(report, node));
     let triggerer =
         fields.node("triggerer").and_then(|node| report.choice(node, "`triggerer`", TRIGGERERS));
+    let waives = fields.node("waives").and_then(|node| super::yes_or_no(report, node, "`waives`"));
     let asks = match fields.node("acknowledge") {
         Some(node) => {
             for key in ["count", "triggerer"] {
@@ -56,6 +57,7 @@ pub(super) fn gate(report: &mut Report<'_>, entry: &Entry) -> Option<Task> {
         timeout_s: timeout_s.unwrap_or(TIMEOUT_S),
         message,
         asks,
+        waives: waives.unwrap_or_default(),
     }))
 }
 

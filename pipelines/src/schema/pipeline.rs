@@ -368,6 +368,10 @@ fn gate() -> Value {
                 about("Whether who triggered the run may approve.", one_of(words::TRIGGERERS))?
             }
             "acknowledge" => about("What somebody does by hand, in his words.", text())?,
+            "waives" => about(
+                "Opens only where a job that it needs has not succeeded, and then goes on.",
+                yes_or_no(),
+            )?,
             "message" => about("What people are told.", text())?,
             "timeout" => about("How long it waits.", duration())?,
             _ => return None,

@@ -36,7 +36,7 @@ pub(super) fn chart(plan: &Plan) -> String {
     for (index, job) in plan.jobs.iter().enumerate() {
         let arrow = match job.when {
             When::Success => "-->",
-            When::Failure => "-. failure .->",
+            When::Failure | When::Waive => "-. failure .->",
             When::Always => "-. end .->",
         };
         for need in &job.needs {

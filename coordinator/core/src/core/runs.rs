@@ -109,6 +109,11 @@ impl Core {
         let spec = &active.plan.jobs[id.index as usize];
         let begun_by = spec.begun_by.map(|first| &active.jobs[first as usize].state);
         let needs = spec.needs.iter().map(|need| (*need, &active.jobs[*need as usize].state));
+        // Where nothing failed that it could have waived, it keeps nobody.
+        let is_idle = |need: u32, state: &job::State| {
+            *state == job::State::Unneeded && active.plan.jobs[need as usize].when == When::Waive
+        };
+        let needs = needs.filter(|(need, state)| !is_idle(*need, state));
         let Some(state) = after(spec.when, needs) else { return };
         let state = left_out(begun_by).unwrap_or(state);
         if state == job::State::Queued && !active.may_begin(id.index) {
@@ -308,11 +313,17 @@ fn after<'s>(
     if needs.clone().any(|(_, state)| !state.is_final()) {
         return None;
     }
-    let is_unneeded = needs.into_iter().any(|(_, state)| *state == job::State::Unneeded);
-    Some(match when {
-        When::Success if is_unneeded => job::State::Unneeded,
-        When::Failure if failed.is_none() => job::State::Unneeded,
-        When::Success | When::Failure | When::Always => job::State::Queued,
+    let is_unneeded = needs.clone().any(|(_, state)| *state == job::State::Unneeded);
+    // What was never tried, because of what came before it, is not for this gate to waive.
+    let has_failed =
+        |state: &job::State| state.is_failure() && !matches!(state, job::State::Skipped { .. });
+    Some(match (when, failed) {
+        (When::Success, _) if is_unneeded => job::State::Unneeded,
+        (When::Failure | When::Waive, None) => job::State::Unneeded,
+        (When::Waive, Some(need)) if !needs.into_iter().any(|(_, state)| has_failed(state)) => {
+            job::State::Skipped { need }
+        }
+        (When::Success | When::Failure | When::Always | When::Waive, _) => job::State::Queued,
     })
 }
 

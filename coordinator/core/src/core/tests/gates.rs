@@ -3,14 +3,14 @@
 use insta::assert_snapshot;
 use pipelines::outcome::{Exit, Outcome};
 
-use super::world::{World, by_hand, gated, person};
+use super::world::{World, by_hand, gated, person, waived};
 use crate::actor::{Actor, Role};
 use crate::event::Wall;
 use crate::job::{Job, State};
 
 /// The jobs of a run with three of them.
-fn jobs(world: &World, run: u64) -> [&'static str; 3] {
-    [0, 1, 2].map(|index| world.job(&format!("{run}.{index}")))
+fn jobs<const N: usize>(world: &World, run: u64) -> [&'static str; N] {
+    std::array::from_fn(|index| world.job(&format!("{run}.{index}")))
 }
 
 fn admins() -> [Actor; 3] {
@@ -110,6 +110,43 @@ fn a_rejected_gate_is_a_failed_job_for_those_behind_and_opens_again_with_a_retry
 }
 
 #[test]
+fn a_gate_that_waives_asks_only_behind_a_failure_and_goes_on_all_the_same() {
+    let [anna, ..] = admins();
+    let mut world = World::new();
+    world.join("fra/mgmt01", 4);
+    world.trigger("delivery-1", waived());
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(jobs(&world, 1), ["succeeded", "unneeded", "active", "waiting", "waiting"]);
+    world.work("fra/mgmt01", Outcome::Failed { exit: Exit::Code(1) });
+    assert_eq!(jobs(&world, 1), ["succeeded", "unneeded", "failed", "open", "waiting"]);
+    world.approve(&anna, "1.3");
+    assert_eq!(jobs(&world, 1), ["succeeded", "unneeded", "failed", "approved", "active"]);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    // It failed all the same, and what did can be tried again.
+    assert_eq!(world.status(1), "failed");
+    world.retry(1);
+    assert_eq!(jobs(&world, 1), ["succeeded", "unneeded", "active", "waiting", "succeeded"]);
+    world.work("fra/mgmt01", Outcome::Succeeded);
+    assert_eq!(jobs(&world, 1), ["succeeded", "unneeded", "succeeded", "unneeded", "succeeded"]);
+    assert_eq!(world.status(1), "succeeded");
+    assert_snapshot!(world.transcript());
+}
+
+#[test]
+fn what_nobody_waived_keeps_all_that_follows() {
+    let [anna, ..] = admins();
+    let mut world = World::new();
+    world.join("fra/mgmt01", 4);
+    world.trigger("delivery-1", waived());
+    world.work("fra/mgmt01", Outcome::Failed { exit: Exit::Code(1) });
+    assert_eq!(jobs(&world, 1), ["failed", "open", "waiting", "waiting", "waiting"]);
+    world.reject(&anna, "1.1");
+    // The second gate is for failures of the leaves, which were never tried.
+    assert_eq!(jobs(&world, 1), ["failed", "rejected", "skipped", "skipped", "skipped"]);
+    assert_eq!(world.status(1), "failed");
+}
+
+#[test]
 fn the_time_of_a_gate_goes_on_while_the_coordinator_is_away() {
     let [anna, ben, _] = admins();
     let mut world = World::new();
@@ -173,7 +210,7 @@ fn nothing_is_asked_about_the_plan_of_a_pull_request() {
     world.pull_request("delivery-1", by_hand());
     assert_eq!(jobs(&world, 1), ["planned", "planned", "planned"]);
     world.acknowledge(&anna, "1.0", "loaded on console fw01");
-    assert_eq!((jobs(&world, 1)[0], world.status(1)), ("planned", "planned"));
+    assert_eq!((world.job("1.0"), world.status(1)), ("planned", "planned"));
     assert_eq!(world.core.next_expiry(), None);
 }
 

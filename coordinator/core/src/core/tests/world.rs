@@ -157,6 +157,23 @@ pub(super) fn by_hand() -> Plan {
     plan
 }
 
+/// In `fra` a job, a gate at which an admin waives its failure, one behind that, another such gate, and a last
+/// one.
+pub(super) fn waived() -> Plan {
+    let mut plan = deploy(&["fra"]);
+    plan.jobs = ["spines", "spines-waived", "leaves", "leaves-waived", "exits"]
+        .map(|name| job(name, "fra"))
+        .into();
+    for (index, job) in plan.jobs.iter_mut().enumerate().skip(1) {
+        job.needs = vec![index as u32 - 1];
+        if index % 2 == 1 {
+            let asks = Asks::Approval { count: 1, triggerer: Triggerer::Refused };
+            (job.task, job.when) = (gate(Role::Admin, asks), When::Waive);
+        }
+    }
+    plan
+}
+
 /// The same plan, whose jobs begin from 03:30 to 05:00 by the clocks of Berlin on Tuesdays and Wednesdays.
 pub(super) fn windowed(plan: Plan) -> Plan {
     let mut partitions: Vec<_> = plan.jobs.iter().map(|job| job.partition.clone()).collect();
