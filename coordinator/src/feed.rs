@@ -1,7 +1,8 @@
 //! Reading the journal's changes as they are committed, for whoever tells them to others.
 //!
 //! Invariant: the driver never waits for a feed; a feed reads the disk by itself, on blocking
-//! threads, and only what is durable.
+//! threads, and only what is durable. It lets a burst of commits go first: a job that starts now
+//! shall not share its processor with those who tell of it.
 
 pub mod cursor;
 pub mod progress;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use coordinator_core::event::Wall;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::error;
 
 use crate::store::disk::Directory;
@@ -21,6 +23,9 @@ use crate::store::journal::{Changed, Error, Follower, Seq};
 /// Most batches that are read at a time, and after how many changes no more are.
 const BATCHES: usize = 64;
 const CHANGES: usize = 4096;
+
+/// How long a feed that is not behind lets commits gather before it reads them.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// How long until a journal that cannot be read is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -39,6 +44,8 @@ pub struct Feed {
     next: Seq,
     follower: Option<Follower>,
     reading: Option<JoinHandle<Read>>,
+    /// When commits have gathered for long enough; none while there are none.
+    due: Option<Instant>,
 }
 
 /// What a blocking thread brought.
@@ -79,7 +86,7 @@ impl Source {
 impl Feed {
     /// A feed that begins with the batch `next`.
     pub fn new(source: Source, next: Seq) -> Feed {
-        Feed { source, next: next.max(Seq(1)), follower: None, reading: None }
+        Feed { source, next: next.max(Seq(1)), follower: None, reading: None, due: None }
     }
 
     /// Some batches, once there are any; dropping the future loses none. Never ready again once
@@ -99,7 +106,7 @@ impl Feed {
                 }
                 Err(error) => {
                     error!(%error, "the journal cannot be read; trying again in 30 s");
-                    tokio::time::sleep(AGAIN).await;
+                    sleep(AGAIN).await;
                 }
             }
         }
@@ -111,9 +118,15 @@ impl Feed {
             Some(reading) => reading,
             none => {
                 let waited = self.source.committed.wait_for(|last| *last >= next).await;
-                let Ok(until) = waited.map(|last| *last) else {
+                let Ok(last) = waited.map(|last| *last) else {
                     return std::future::pending().await;
                 };
+                if last.0 - next.0 < BATCHES as u64 {
+                    let due = *self.due.get_or_insert_with(|| Instant::now() + LINGER);
+                    sleep_until(due).await;
+                }
+                self.due = None;
+                let until = self.source.last();
                 let (follower, journal) = (self.follower.take(), self.source.journal.clone());
                 let read = move || read(follower, journal, next, until);
                 none.insert(tokio::task::spawn_blocking(read))

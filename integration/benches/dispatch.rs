@@ -11,6 +11,7 @@ use integration::nats::Nats;
 use integration::ok;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use serde_json::Value;
 
 use super::{figure, is_done, percentile, say, site, trigger};
 
@@ -82,6 +83,13 @@ impl Dispatched {
         fs::read(&self.fifo).unwrap();
         let latency = answered.elapsed().as_secs_f64() * 1000.0;
         ok(wait("the run's end", || is_done(&self.client).then_some(())));
+        // What is told of it is not to be in the way of the next one, which may be another site's.
+        let told = || {
+            let status: Value = ok(self.client.get("/api/v1/status"));
+            let events = &status["events"];
+            (events.is_null() || events["behind"] == 0).then_some(())
+        };
+        ok(wait("all to be told", told));
         latency
     }
 }
