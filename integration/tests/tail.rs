@@ -126,6 +126,11 @@ fn a_runs_events_are_followed_by_the_coordinators_configuration() {
     ok(wait("the stream", || there().then_some(())));
     let run = world.trigger();
     assert_eq!(world.finished(run)["status"], "succeeded");
+    // It is over a moment before all of it is told.
+    let told = || {
+        (world.garrison(&["status", "-o", "json"]).json()["events"]["behind"] == 0).then_some(())
+    };
+    ok(wait("all to be told", told));
     let tail = |more: &[&str]| {
         let arguments = [&["events", "tail", "--config", config], more].concat();
         Tail(world.spawn(&arguments))
