@@ -204,8 +204,8 @@ impl Driver {
             metrics,
         };
         let seq = driver.store.commit(now, &[], &step.changes)?;
-        driver.committed.send_replace(seq);
         driver.perform(step);
+        driver.committed.send_replace(seq);
         Ok((driver, handle))
     }
 
@@ -315,11 +315,11 @@ impl Driver {
         step.changes.extend(scheduled.changes);
         step.effects.extend(scheduled.effects);
         let begun = Instant::now();
-        match self.store.commit(now, &events, &step.changes) {
+        let seq = match self.store.commit(now, &events, &step.changes) {
             Ok(seq) => {
                 self.reloaded = None;
                 self.metrics.committed(begun.elapsed(), &step.changes);
-                self.committed.send_replace(seq);
+                seq
             }
             // Together they are too long for one record; one at a time they are not.
             Err(store::Error::TooLong) if given > 1 => {
@@ -334,8 +334,10 @@ impl Driver {
                 error!(%error, "the journal cannot be written: stopping, nothing was done");
                 return Err(error);
             }
-        }
+        };
+        // Orders go first, and those who tell of it after them.
         self.perform(step);
+        self.committed.send_replace(seq);
         // Last, so that a session that came and went within this batch still hears why.
         for event in events {
             if let Event::AgentDisconnected { session, .. } = event {
