@@ -4,34 +4,31 @@ mod ansible;
 mod call;
 mod choice;
 mod fill;
+mod message;
 mod render;
 mod rollout;
 mod ssh;
+mod task;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{
-    Agents, Asks as WrittenAsks, Cache as WrittenCache, Container as WrittenContainer,
-    Gate as WrittenGate, Image, Job as Written, OnLost as WrittenOnLost, Pipeline,
-    Task as WrittenTask, Text,
+    Agents, Cache as WrittenCache, Gate as WrittenGate, Job as Written, OnLost as WrittenOnLost,
+    Pipeline, Task as WrittenTask,
 };
 use crate::call::Calls;
 use crate::check::{Inventories, reads_anything};
 use crate::compile::Explained;
 use crate::condition::Condition;
 use crate::diagnostic::{Code, Report};
-use crate::gate::{Asks, Gate, Gates};
 use crate::graph::Graph;
 use crate::input::Inputs;
-use crate::inventory::Inventory;
 use crate::left_out::{LeftOut, Reason};
 use crate::limits;
 use crate::matrix::Combination;
 use crate::name::{AgentName, JobName, PartitionName};
-use crate::plan::{
-    Cache, Concurrency, Container, Job, Network, OnLost, Plan, Pull, Rollout, Task, When, Window,
-};
+use crate::plan::{Cache, Concurrency, Job, OnLost, Plan, Rollout, Task, When, Window};
 use crate::probe::Probe;
 use crate::schedule::UTC;
 use crate::scope;
@@ -42,6 +39,7 @@ use crate::trigger::Trigger;
 use crate::trigger::limit::Limit;
 
 use fill::Fill;
+use message::Message;
 use rollout::Target;
 
 /// Time limit of a job that names none, in seconds.
@@ -132,16 +130,6 @@ struct Expansion<'p> {
     left_out: Vec<LeftOut>,
     /// Those of gates, which speak of the whole plan.
     messages: Vec<Message<'p>>,
-}
-
-/// The message of a gate that is in the plan already.
-struct Message<'p> {
-    gate: usize,
-    partition: &'p PartitionName,
-    /// The summary of what it lets through, if missing.
-    text: Option<&'p Text>,
-    /// What it reads as variables.
-    variables: BTreeMap<String, String>,
 }
 
 /// A job at one place.
@@ -355,7 +343,7 @@ impl<'p> Expansion<'p> {
             }
         };
         let inventory = self.known.inventories.get(partition);
-        let task = task(self.pipeline, instance, inventory, &fill, report)?;
+        let task = task::task(self.pipeline, instance, inventory, &fill, report)?;
         let wait = wait::probes(instance, inventory, &fill, report)?;
         let gate = written.task.as_ref().and_then(|task| match &task.value {
             WrittenTask::Gate(gate) => Some(gate),
@@ -445,38 +433,6 @@ impl<'p> Expansion<'p> {
         )
     }
 
-    /// Says what gates let through, now that all of it is known; none if it is too much.
-    fn write_messages(&mut self, report: &mut Report<'_>) -> Option<()> {
-        let gates = Gates::new(&self.jobs);
-        let (mut texts, mut bytes) = (Vec::new(), self.bytes);
-        for Message { gate, partition, text, variables } in std::mem::take(&mut self.messages) {
-            let place = scope::Place {
-                partition: partition.as_str(),
-                labels: self.known.inventories.get(partition).map(|inventory| &inventory.labels),
-                matrix: &Combination::new(),
-                device: None,
-                agent: None,
-            };
-            let summary = gates.summary(gate);
-            let text = match text {
-                Some(text) => self.fill.message(&place, variables, text, &summary, report),
-                None => summary,
-            };
-            bytes += text.len();
-            if bytes > limits::PLAN_BYTES {
-                break;
-            }
-            texts.push((gate, text));
-        }
-        self.bytes = bytes;
-        for (gate, text) in texts {
-            if let Task::Gate(gate) = &mut self.jobs[gate].task {
-                gate.message = text;
-            }
-        }
-        self.fits(report)
-    }
-
     fn bear(&mut self, bytes: usize, report: &mut Report<'_>) -> Option<()> {
         self.bytes += bytes;
         self.fits(report)
@@ -508,67 +464,4 @@ fn on_lost(written: &Written) -> Option<OnLost> {
         Some(WrittenOnLost::Fail) => Some(OnLost::Fail { after_s: after_s? }),
         Some(WrittenOnLost::Retry) => Some(OnLost::Retry { after_s: after_s? }),
     }
-}
-
-fn task(
-    pipeline: &Pipeline,
-    instance: &Instance<'_, '_>,
-    inventory: Option<&Inventory>,
-    fill: &fill::Filled<'_>,
-    report: &mut Report<'_>,
-) -> Option<Task> {
-    match &instance.written.task.as_ref()?.value {
-        // Its jobs stand for it.
-        WrittenTask::Pipeline(_) => None,
-        WrittenTask::Process => Some(Task::Process),
-        WrittenTask::Render(render) => {
-            Some(Task::Render(render::render(render, inventory, fill, report)))
-        }
-        WrittenTask::Wait => Some(Task::Wait),
-        WrittenTask::Gate(written) => Some(Task::Gate(gate(written, fill, report))),
-        WrittenTask::Container(container) => {
-            self::container(pipeline, instance, container, fill, report).map(Task::Container)
-        }
-        WrittenTask::Ssh(ssh) => {
-            let ssh = self::ssh::ssh(instance, ssh, inventory?, fill, report)?;
-            Some(Task::Ssh(Box::new(ssh)))
-        }
-    }
-}
-
-/// Its message follows when the plan is whole.
-fn gate(written: &WrittenGate, fill: &fill::Filled<'_>, report: &mut Report<'_>) -> Gate {
-    let asks = match &written.asks {
-        WrittenAsks::Approval { count, triggerer } => {
-            Asks::Approval { count: *count, triggerer: *triggerer }
-        }
-        WrittenAsks::Acknowledgement { text } => {
-            Asks::Acknowledgement { text: fill.acknowledge(text, report) }
-        }
-    };
-    Gate { role: written.role, message: String::new(), asks }
-}
-
-fn container(
-    pipeline: &Pipeline,
-    instance: &Instance<'_, '_>,
-    written: &WrittenContainer,
-    fill: &fill::Filled<'_>,
-    report: &mut Report<'_>,
-) -> Option<Container> {
-    let image = match &written.image {
-        Image::Default => pipeline.defaults.image.as_ref()?,
-        Image::Named(image) => image,
-        Image::Unusable => return None,
-    };
-    let services = instance.written.services.iter().flat_map(|services| &services.services);
-    let resources = instance.written.resources.as_ref().map(|resources| &resources.value);
-    Some(Container {
-        image: fill.image(image, report),
-        pull: written.pull.unwrap_or(Pull::IfMissing),
-        network: written.network.unwrap_or(Network::Bridge),
-        memory: resources.and_then(|resources| resources.memory),
-        millicpus: resources.and_then(|resources| resources.millicpus),
-        services: services.cloned().collect(),
-    })
 }
