@@ -7,7 +7,6 @@ pub mod chance;
 pub mod clock;
 pub mod delay;
 pub mod disk;
-pub mod engine;
 pub mod firewall;
 pub mod guide;
 pub mod nats;
@@ -18,7 +17,7 @@ pub mod receiver;
 pub mod sshd;
 pub mod stream;
 
-use std::io::Write;
+use std::io::{Write, read_to_string};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -44,8 +43,16 @@ pub fn program() -> PathBuf {
 /// # Panics
 /// If no engine answers.
 pub fn image() -> String {
+    image_at(&Address::from_env())
+}
+
+/// The same in the engine at `address`.
+///
+/// # Panics
+/// If it does not answer.
+pub fn image_at(address: &Address) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let made = runtime.expect("a runtime").block_on(image::from_host(&Address::from_env()));
+    let made = runtime.expect("a runtime").block_on(image::from_host(address));
     made.unwrap_or_else(|error| {
         panic!("{error}: run the tests by 'deploy/with-docker-engine cargo nextest run'")
     })
@@ -130,6 +137,14 @@ impl World {
         let mut command = Command::new(program());
         command.arg("--data").arg(self.site.data()).args(arguments);
         command.stdout(std::process::Stdio::piped()).spawn().expect("the binary starts")
+    }
+
+    /// What Prometheus would read.
+    ///
+    /// # Panics
+    /// If the coordinator does not answer.
+    pub fn metrics(&self) -> String {
+        ok(ok(self.site.client()).stream("/metrics").and_then(|text| Ok(read_to_string(text)?)))
     }
 
     /// Triggers the pipeline `deploy` and returns its run once it exists.

@@ -210,7 +210,7 @@ async fn services_outlive_a_restart_of_their_engine_with_the_job() {
     let attempt =
         job(&docker, Network::None, &UNTIL_GO, |image| vec![service("db", image, ENDLESS)]).await;
     let mut handle = ready(&docker, &attempt).await;
-    engine.stop(Signal::SIGKILL).await;
+    engine.stop(Signal::SIGKILL);
     until_output(&mut handle, "the Docker engine does not answer").await;
     engine.start_again();
     until_output(&mut handle, "the Docker engine is back").await;

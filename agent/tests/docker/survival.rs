@@ -91,7 +91,7 @@ async fn an_engine_that_is_restarted_under_a_container_loses_no_verdict() {
         let lines = [&UNTIL_GO[..], &["echo after", "sh -c 'exit 7'"]].concat();
         let mut handle = docker.start(&lines).await;
         until_output(&mut handle, "\nready\n").await;
-        engine.stop(signal).await;
+        engine.stop(signal);
         until_output(&mut handle, "the Docker engine does not answer").await;
         engine.start_again();
         until_output(&mut handle, "the Docker engine is back").await;
@@ -114,7 +114,7 @@ async fn an_engine_that_dies_while_it_starts_a_container_leaves_nothing_of_the_j
             assert!(!matches!(event, Event::Finished(_) | Event::Died), "{event:?}");
         }
     }
-    engine.stop(Signal::SIGKILL).await;
+    engine.stop(Signal::SIGKILL);
     engine.start_again();
     let ended = timeout(Duration::from_secs(5), async {
         while matches!(handle.next().await, Event::Started { .. } | Event::LogGrew { .. }) {}
@@ -140,7 +140,7 @@ async fn a_container_that_ended_while_its_engine_was_away_keeps_its_verdict() {
     let docker = Docker::new(&engine).await;
     let mut handle = docker.start(&[&UNTIL_GO[..], &["sh -c 'exit 7'"]].concat()).await;
     until_output(&mut handle, "\nready\n").await;
-    engine.stop(Signal::SIGTERM).await;
+    engine.stop(Signal::SIGTERM);
     until_output(&mut handle, "the Docker engine does not answer").await;
     let attempt = handle.attempt().clone();
     std::fs::write(attempt.work().join("go"), "").unwrap();
@@ -156,7 +156,7 @@ async fn a_container_that_its_engine_takes_along_is_no_failure_of_the_job() {
     let docker = Docker::new(&engine).await;
     let mut handle = docker.start(&["echo ready", "sleep 1000"]).await;
     until_output(&mut handle, "\nready\n").await;
-    engine.stop(Signal::SIGTERM).await;
+    engine.stop(Signal::SIGTERM);
     engine.start_again();
     let (_, verdict) = docker.finish(handle).await;
     let Outcome::InfraError { reason } = &verdict.outcome else { panic!("{verdict:?}") };

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use agent::executor::docker::Address;
 use coordinator::api::types::LogFrame;
+use dockerd::Engine;
 use garrison::site::{OPEN_POLICY, wait};
-use integration::engine::Engine;
-use integration::{World, ok};
+use integration::{World, image_at, ok};
+use nix::sys::signal::Signal;
 
 use crate::job;
 
@@ -27,7 +29,7 @@ impl Story {
              container: {{ image: \"{}\", pull: never, network: none }}\n    \
              run: echo $GARRISON_ATTEMPT >> started; seq 1 {half}; \
              until test -e go; do sleep 0.05; done; seq {} {LINES}\n",
-            engine.image(),
+            image_at(&Address::new(engine.host())),
             half + 1,
         );
         let mut world = World::without_agents(&["fra"], &text);
@@ -50,7 +52,7 @@ impl Story {
     }
 
     fn all_die(&mut self) {
-        self.engine.kill();
+        self.engine.stop(Signal::SIGKILL);
         ok(self.world.site.kill_agent("fra", "mgmt01"));
         ok(self.world.site.kill_coordinator());
         ok(self.world.site.start_coordinator());

@@ -1,15 +1,21 @@
-//! A Docker engine of a test's own, which may be killed and started again under its containers.
+//! A Docker engine of a test's own, which may be killed and started again under its containers. It takes
+//! root, and the programs of Debian's docker.io.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use agent::executor::docker::{Address, image};
-use garrison::site::wait;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use crate::ok;
-use crate::processes::kill_now;
+/// How long the engine may take to answer, or to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often that is looked at.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Ends the engine with all that it has once stdin closes, however the test ends.
 const WATCHDOG: &str = r#"
@@ -31,8 +37,8 @@ const WATCHDOG: &str = r#"
 pub struct Engine {
     dir: PathBuf,
     args: Vec<String>,
-    daemon: Child,
-    /// Its stdin closes with this.
+    daemon: Mutex<Child>,
+    /// Its stdin closes with this, or with the test's process.
     _watchdog: Child,
 }
 
@@ -40,13 +46,13 @@ impl Engine {
     /// An engine with `args` beside what it needs; it answers when this returns.
     ///
     /// # Panics
-    /// If it cannot be started: it takes root, and the program `dockerd` (Debian's docker.io).
+    /// If it cannot be started.
     pub fn start(args: &[&str]) -> Engine {
         // Short, since a socket's address is.
         let dir = tempfile::Builder::new().prefix("garrison-e").tempdir_in("/tmp");
         let dir = dir.expect("a folder").keep();
         let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        let daemon = daemon(&dir, &args);
+        let daemon = Mutex::new(daemon(&dir, &args));
         let watchdog = Command::new("sh")
             .args(["-c", WATCHDOG])
             .arg(&dir)
@@ -65,57 +71,62 @@ impl Engine {
         format!("unix://{}/sock", self.dir.display())
     }
 
-    /// An image of this host's shell.
-    ///
-    /// # Panics
-    /// If it cannot be made.
-    pub fn image(&self) -> String {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let address = Address::new(self.host());
-        ok(runtime.expect("a runtime").block_on(image::from_host(&address)))
-    }
-
     /// How many containers run, as it knows.
     pub fn running(&self) -> usize {
-        let listed = self.docker(&["ps", "--quiet"]);
+        let listed = docker(&self.host(), &["ps", "--quiet"]);
         listed.map_or(0, |listed| listed.lines().count())
     }
 
-    /// Ends the daemon as a crash would; what it has stays.
+    /// Ends the daemon by `signal`; what it has stays.
     ///
     /// # Panics
     /// If it does not end.
-    pub fn kill(&mut self) {
-        // It ends with the daemon; one that is just ending would confuse the next.
+    pub fn stop(&self, signal: Signal) {
         let containerd = fs::read_to_string(self.dir.join("exec/containerd/containerd.pid"));
         let containerd = Path::new("/proc").join(containerd.unwrap_or_default().trim());
-        kill_now(self.daemon.id());
-        self.daemon.wait().expect("it was our child");
-        ok(wait("containerd to end", || (!containerd.exists()).then_some(())));
+        let mut daemon = self.daemon();
+        // One that has just ended by itself is as good.
+        let _ = kill(Pid::from_raw(daemon.id().cast_signed()), signal);
+        // containerd ends with the daemon; one that is just ending would confuse the next daemon.
+        let ended = until(|| matches!(daemon.try_wait(), Ok(Some(_))) && !containerd.exists());
+        assert!(ended, "the engine does not end: {}", self.log());
     }
 
     /// Starts the daemon again; it answers when this returns.
     ///
     /// # Panics
     /// If it does not.
-    pub fn start_again(&mut self) {
-        self.daemon = daemon(&self.dir, &self.args);
+    pub fn start_again(&self) {
+        *self.daemon() = daemon(&self.dir, &self.args);
         self.answers();
     }
 
     fn answers(&self) {
-        wait("the engine to answer", || self.docker(&["version"])).unwrap_or_else(|failure| {
-            let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-            panic!("{failure}\n{log}");
-        });
+        let answers = until(|| docker(&self.host(), &["version"]).is_ok());
+        assert!(answers, "the engine does not answer: {}", self.log());
     }
 
-    /// What its command line prints; none if it refuses.
-    fn docker(&self, args: &[&str]) -> Option<String> {
-        let output = Command::new("docker").args(["--host", &self.host()]).args(args).output();
-        let output = output.ok().filter(|it| it.status.success())?;
-        Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    fn daemon(&self) -> MutexGuard<'_, Child> {
+        self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+}
+
+/// What the command line prints with these arguments for the engine at `host`, without the last line's end.
+///
+/// # Errors
+/// What it says where it fails.
+///
+/// # Panics
+/// If there is no command line.
+pub fn docker(host: &str, args: &[&str]) -> Result<String, String> {
+    let output = Command::new("docker").args(["--host", host]).args(args).output();
+    let output = output.expect("the docker command: apt-get install docker.io");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 fn daemon(dir: &Path, args: &[String]) -> Child {
@@ -136,5 +147,19 @@ fn daemon(dir: &Path, args: &[String]) -> Child {
         .stderr(log)
         .process_group(0)
         .spawn()
-        .unwrap_or_else(|error| panic!("dockerd: {error}; apt-get install docker.io"))
+        .expect("dockerd: apt-get install docker.io")
+}
+
+/// Whether something becomes true.
+fn until(mut is: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if is() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(GLANCE);
+    }
 }
