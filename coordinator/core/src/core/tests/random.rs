@@ -19,6 +19,7 @@ use crate::actor::{Actor, Role};
 use crate::audit::Audit;
 use crate::event::Wall;
 use crate::lock::{Holder, Lock, LockKey};
+use crate::subscriber::Subscriber;
 use crate::trigger::Cause;
 use crate::{job, run};
 
@@ -37,6 +38,8 @@ enum Act {
     End(usize, u8),
     Wait(u64),
     Find(u8),
+    Subscribe(u8),
+    Receive(u8),
     Night(u64),
     Cordon(usize, bool),
     DeclareLost(usize),
@@ -74,6 +77,8 @@ fn act() -> impl Strategy<Value = Act> {
         8 => (agent.clone(), 0..6u8).prop_map(|(agent, how)| Act::End(agent, how)),
         2 => (1..200u64).prop_map(Act::Wait),
         1 => (0..4u8).prop_map(Act::Find),
+        1 => (0..4u8).prop_map(Act::Subscribe),
+        1 => (0..4u8).prop_map(Act::Receive),
         1 => (0..9u64).prop_map(Act::Night),
         1 => (agent.clone(), any::<bool>()).prop_map(|(agent, on)| Act::Cordon(agent, on)),
         1 => agent.clone().prop_map(Act::DeclareLost),
@@ -141,6 +146,13 @@ fn perform(world: &mut World, act: &Act) {
         Act::End(agent, how) => world.end(AGENTS[agent], ending(how)),
         Act::Wait(minutes) => world.wait(minutes),
         Act::Find(which) => world.finds("c0ffee", &schedules(which)),
+        Act::Subscribe(which) => {
+            let topics = chosen(["machine.*", "run.finished"], which);
+            world.finds_subscribers("c0ffee", &topics);
+            assert_eq!(world.wanted(), topics);
+        }
+        // Also one that has come before.
+        Act::Receive(id) => world.receives(&id.to_string()),
         // Also nights that were before the last.
         Act::Night(day) => world.wall_clock(&format!("2026-11-2{day}T02:00:00Z")),
         Act::Cordon(agent, on) => world.cordon(AGENTS[agent], on),
@@ -189,11 +201,15 @@ fn allowed_to_all(mut plan: Plan) -> Plan {
     plan
 }
 
-/// The schedules whose bits are set.
 fn schedules(which: u8) -> Vec<Schedule> {
     let all = [("0 1 * * *", Missed::Once), ("*/30 2 * * *", Missed::Skip)];
-    let chosen = all.into_iter().enumerate().filter(|(bit, _)| which >> bit & 1 == 1);
-    chosen.map(|(_, (cron, missed))| schedule(cron, missed)).collect()
+    chosen(all, which).into_iter().map(|(cron, missed)| schedule(cron, missed)).collect()
+}
+
+/// Those whose bits are set.
+fn chosen<T, const N: usize>(all: [T; N], which: u8) -> Vec<T> {
+    let set = all.into_iter().enumerate().filter(|(bit, _)| which >> bit & 1 == 1);
+    set.map(|(_, it)| it).collect()
 }
 
 fn ending(how: u8) -> Outcome {
@@ -382,10 +398,6 @@ fn check_windows(world: &World) -> Result<(), TestCaseError> {
 
 /// Each time starts a schedule once, and what is on record as started is a trigger.
 fn check_schedules(world: &World) -> Result<(), TestCaseError> {
-    let mut keys = BTreeSet::new();
-    for trigger in world.store.triggers.values() {
-        prop_assert!(keys.insert(&trigger.key), "{} acts twice", trigger.key);
-    }
     for scheduled in world.store.schedules.values() {
         if let Some(last) = scheduled.last {
             let trigger = world.store.triggers.get(&last.trigger);
@@ -393,6 +405,19 @@ fn check_schedules(world: &World) -> Result<(), TestCaseError> {
             prop_assert_eq!(key, Some(scheduled.key.trigger_key(last.due)));
         }
     }
+    Ok(())
+}
+
+/// Whatever comes again acts once, and who wants events is as it is on record.
+fn check_triggers(world: &World) -> Result<(), TestCaseError> {
+    let mut keys = BTreeSet::new();
+    for trigger in world.store.triggers.values() {
+        prop_assert!(keys.insert(&trigger.key), "{} acts twice", trigger.key);
+    }
+    let wants = |it: &&Subscriber| !it.subscriptions.is_empty();
+    let known: Vec<_> = world.core.state().subscribers.values().filter(wants).collect();
+    let stored: Vec<_> = world.store.subscribers.values().filter(wants).collect();
+    prop_assert_eq!(known, stored);
     Ok(())
 }
 
@@ -445,6 +470,7 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     check_rollouts(world)?;
     check_planned(world)?;
     check_groups(world)?;
+    check_triggers(world)?;
     check_schedules(world)?;
     check_gates(world)?;
     check_windows(world)?;

@@ -46,12 +46,12 @@ impl World {
         });
     }
 
-    fn wanted(&self) -> Vec<&str> {
+    pub(super) fn wanted(&self) -> Vec<&str> {
         let subscriptions = self.core.state().subscribers.values().flat_map(|it| &it.subscriptions);
         subscriptions.map(|it| it.topic.as_str()).collect()
     }
 
-    fn receives(&mut self, id: &str) {
+    pub(super) fn receives(&mut self, id: &str) {
         self.line(&format!("event {id}"));
         let cause = Cause::Event {
             file: FILE.into(),

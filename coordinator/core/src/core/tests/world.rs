@@ -284,7 +284,7 @@ pub(super) struct Store {
     pub(super) locks: BTreeMap<LockKey, Lock>,
     secrets: BTreeMap<crate::secret::SecretKey, crate::secret::Secret>,
     pub(super) schedules: BTreeMap<ScheduleKey, Scheduled>,
-    subscribers: BTreeMap<SubscriberKey, Subscriber>,
+    pub(super) subscribers: BTreeMap<SubscriberKey, Subscriber>,
     pub(super) audit: Vec<crate::audit::Audit>,
     /// Jobs that were queued or asked about, and when, since their run began or was tried again.
     pub(super) begun: BTreeMap<RunId, Vec<(JobId, Wall)>>,
