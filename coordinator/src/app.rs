@@ -92,7 +92,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         logins,
         programs: Programs::new(contents.clone()),
         secrets: secrets.clone(),
-        metrics,
+        metrics: Arc::clone(&metrics),
         stop: stop.clone(),
     };
     let tasks = TaskTracker::new();
@@ -115,7 +115,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     parts.spawn(serve_http(http, api, stop.clone()));
     parts.spawn(contents.clone().keep_swept(stop.clone()));
     let resolver = Resolver::new(Arc::clone(&config), contents, handle.clone());
-    for listener in listeners(&config, &handle, &view, &resolver)? {
+    for listener in listeners(&config, &handle, &view, &resolver, &metrics)? {
         parts.spawn(listener.run(stop.clone()));
     }
     parts.spawn(resolver.watcher(view.clone()).run(stop.clone()));
@@ -133,11 +133,13 @@ fn listeners(
     driver: &Handle,
     view: &View,
     resolver: &Resolver,
+    metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Vec<Listener>> {
     let Some(nats) = &config.nats else { return Ok(Vec::new()) };
     let open = |of| {
         let (config, driver) = (Arc::clone(config), driver.clone());
-        Listener::open(of, nats, config, driver, view.clone(), resolver.preview())
+        let (preview, metrics) = (resolver.preview(), Arc::clone(metrics));
+        Listener::open(of, nats, config, driver, view.clone(), preview, metrics)
     };
     Ok(nats.triggers.iter().map(open).collect::<Result<_, _>>()?)
 }

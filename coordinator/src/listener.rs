@@ -22,6 +22,7 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::config::{self, Config, Nats, Place};
 use crate::driver::{self, Handle};
 use crate::events;
+use crate::metrics::Metrics;
 use crate::resolve::{Foreseen, Preview};
 use crate::store::view::{self, View};
 
@@ -56,6 +57,7 @@ struct Reader {
     driver: Handle,
     view: View,
     preview: Preview,
+    metrics: Arc<Metrics>,
 }
 
 /// What is done with a message.
@@ -66,6 +68,17 @@ enum Verdict {
     Again(String),
     /// It is refused: why.
     Refused(String),
+}
+
+impl Verdict {
+    /// Its word in metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Verdict::Done => "done",
+            Verdict::Again(_) => "again",
+            Verdict::Refused(_) => "refused",
+        }
+    }
 }
 
 impl Listener {
@@ -80,6 +93,7 @@ impl Listener {
         driver: Handle,
         view: View,
         preview: Preview,
+        metrics: Arc<Metrics>,
     ) -> Result<Listener, Error> {
         let name = Name::Durable(of.channel.clone());
         let channel = Channel {
@@ -89,7 +103,7 @@ impl Listener {
             ..Channel::new(&of.stream, &of.filter(), name)
         };
         let consumer = Consumer::new(events::server(nats, "garrison triggers"), channel)?;
-        let reader = Reader { of: of.clone(), config, driver, view, preview };
+        let reader = Reader { of: of.clone(), config, driver, view, preview, metrics };
         Ok(Listener { consumer, reader })
     }
 
@@ -128,6 +142,7 @@ impl Reader {
                 }
             }
         };
+        self.metrics.received(&self.of.stream, verdict.kind());
         match verdict {
             Verdict::Done => received.ack().await.map_err(say),
             Verdict::Again(reason) => {

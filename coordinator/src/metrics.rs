@@ -34,6 +34,7 @@ pub struct Metrics {
     runs: IntCounterVec,
     attempts: IntCounterVec,
     requests: IntCounterVec,
+    received: IntCounterVec,
     /// Those that are told to others, by their names.
     feeds: Vec<(String, Progress)>,
 }
@@ -82,6 +83,12 @@ impl Metrics {
                 "HTTP requests that were answered since the start.",
                 &["method", "path", "status"],
             ),
+            received: counters(
+                &registry,
+                "garrison_events_received_total",
+                "Events of others' streams that were read since the start.",
+                &["stream", "outcome"],
+            ),
             registry,
             feeds,
         }
@@ -103,6 +110,11 @@ impl Metrics {
                 _ => {}
             }
         }
+    }
+
+    /// An event of a stream was read, with this outcome.
+    pub fn received(&self, stream: &str, outcome: &str) {
+        self.received.with_label_values(&[stream, outcome]).inc();
     }
 
     /// All of it, in Prometheus' text format.

@@ -100,12 +100,6 @@ fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64
 }
 
-fn metrics(world: &World, token: &str) -> String {
-    let request = ureq::get(format!("{}/metrics", ok(world.site.url())));
-    let mut answer = ok(request.header("authorization", format!("Bearer {token}")).call());
-    ok(answer.body_mut().read_to_string())
-}
-
 fn audit(world: &World) -> Vec<String> {
     let words = world.garrison(&["audit", "-o", "json"]).json();
     let word = |it: &Value| format!("{} {}", it["actor"], it["text"]).replace('"', "");
@@ -199,7 +193,7 @@ fn a_reject_keeps_everything_behind_from_starting_until_the_run_is_tried_again()
     let run = world.trigger();
     world.run_when(run, "wait for people", are("approve", &["open", "open"]));
     let anna = Person::new(&world, "anna", "admin", &[]);
-    let metrics = metrics(&world, &anna.token);
+    let metrics = world.metrics();
     for sample in ["garrison_gates_open{partition=\"fra\"} 1", "garrison_jobs{state=\"open\"} 2"] {
         assert!(metrics.contains(sample), "{metrics}");
     }

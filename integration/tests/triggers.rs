@@ -111,6 +111,13 @@ fn what_does_not_fit_or_is_too_old_is_a_dead_letter_and_written_down() {
         assert!(audit.contains(why), "{why}: {audit}");
     }
     queue.started(1);
+    let metrics = queue.world.metrics();
+    for (outcome, count) in [("done", 1), ("refused", 6)] {
+        let sample = format!(
+            "garrison_events_received_total{{outcome=\"{outcome}\",stream=\"METAL\"}} {count}\n"
+        );
+        assert!(metrics.contains(&sample), "{metrics}");
+    }
 }
 
 #[test]

@@ -120,15 +120,8 @@ fn failures_are_tried_again_and_refusals_given_up() {
 fn how_far_it_was_told_is_a_metric() {
     let (world, mut receiver) = begin("['>']");
     runs(&world, 1);
-    let token = world.garrison(&["tokens", "create", "prometheus", "--role", "view"]).out;
     let lag = || {
-        let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
-        let mut response = agent
-            .get(format!("{}/metrics", ok(world.site.url())))
-            .header("authorization", format!("Bearer {}", token.trim()))
-            .call()
-            .unwrap();
-        let text = response.body_mut().read_to_string().unwrap();
+        let text = world.metrics();
         let name = "garrison_feed_lag_batches{feed=\"webhook:chat\"} ";
         let line = text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         line.unwrap_or_else(|| panic!("{text}")).parse::<u64>().unwrap()
