@@ -105,6 +105,16 @@ impl Owned {
     }
 }
 
+/// Lets the kernel end this process, and what it is going to start, where memory is short, as any other: what
+/// protects the agent is not for its jobs.
+pub fn give_up_protection() {
+    const SCORE: &str = "/proc/self/oom_score_adj";
+    if fs::read_to_string(SCORE).is_ok_and(|score| score.starts_with('-')) {
+        // To be ended sooner takes no right.
+        let _ = fs::write(SCORE, "0");
+    }
+}
+
 /// The children of a process, ended ones too.
 pub fn children(parent: Pid) -> io::Result<Vec<Pid>> {
     Ok(all()?.iter().filter(|stat| stat.parent == parent).map(|stat| stat.pid).collect())

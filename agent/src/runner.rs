@@ -39,7 +39,7 @@ use crate::executor::{self, Context, Reason, Stopper, TimeLimit, docker};
 use crate::mask::{self, Secrets};
 use crate::output::Output;
 use crate::processes::Owned;
-use crate::{clock, lease, secrets, spool};
+use crate::{clock, lease, processes, secrets, spool};
 use handover::Handover;
 
 /// What a site or a test may change.
@@ -134,6 +134,7 @@ pub fn main_with(dir: &Path, options: Options) -> ExitCode {
 fn serve(dir: &Path, options: Options) -> Result<Exit, Error> {
     // Fails only where this process leads a session or group already.
     let _ = nix::unistd::setsid();
+    processes::give_up_protection();
     // The directory may be in the making until then.
     let handover = Handover::read(io::stdin().lock())?;
     let directory = |error| Error::Directory(dir.display().to_string(), error);

@@ -8,6 +8,7 @@ mod http;
 mod net;
 mod tls;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use pipelines::quantity::Seconds;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::ssh::login::Login;
-use super::{Context, ssh};
+use super::{Context, environment, ssh};
 use crate::output::Output;
 use tls::Trust;
 
@@ -37,6 +38,8 @@ const SHOWN: usize = 200;
 struct Prober<'a> {
     /// What logs in to the job's own device, if it has one, or why nothing can.
     login: Option<Result<Login, String>>,
+    /// The job's variables, without its secrets.
+    environment: BTreeMap<String, String>,
     /// What logs in at hosts on the way to others.
     keys: &'a [PathBuf],
     /// The job's working directory.
@@ -61,7 +64,8 @@ pub(super) async fn run(order: &Order, context: &mut Context) -> Outcome {
         Task::Process | Task::Container(_) | Task::Render(_) | Task::Wait | Task::Gate(_) => None,
     };
     let (keys, workspace) = (context.ssh_keys.clone(), context.workspace.clone());
-    let prober = Prober { login, keys: &keys, workspace };
+    let environment = environment(order, context.mark);
+    let prober = Prober { login, environment, keys: &keys, workspace };
     for probe in &order.job.wait {
         let passed = tokio::select! {
             // A cancel that is there already wins.
@@ -144,7 +148,8 @@ impl Prober<'_> {
 
     async fn command(&self, line: &str, wanted: Option<&str>) -> Result<(), String> {
         let login = self.login.as_ref().ok_or("the job has no device of its own")?;
-        let said = ssh::probe::run(login.as_ref().map_err(String::clone)?, line).await?;
+        let login = login.as_ref().map_err(String::clone)?;
+        let said = ssh::probe::run(login, &self.environment, line).await?;
         match wanted {
             Some(wanted) => matching("its output", &said, wanted),
             None => Ok(()),

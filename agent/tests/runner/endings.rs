@@ -1,6 +1,11 @@
 //! How jobs end, and that nothing of them is left then.
 
+use std::ffi::OsString;
+use std::process::Command;
+
 use agent::attempt::Condition;
+use agent::runner::handle::Launcher;
+use agent::runner::handover::Handover;
 use nix::sys::signal::Signal;
 use pipelines::outcome::{Exit, Outcome};
 use proto::log::Stream;
@@ -57,6 +62,25 @@ async fn a_job_sees_only_its_own_environment() {
     // Some shells add more of their own.
     names.retain(|name| !["OLDPWD", "SHLVL", "_"].contains(name));
     assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn a_job_is_not_protected_where_memory_is_short_as_its_agent_is() {
+    let host = Host::new();
+    for (of_agent, of_job) in [("300", "300"), ("-500", "0")] {
+        let choom = ["-n", of_agent, "--"];
+        if !Command::new("choom").args(choom).arg("true").status().unwrap().success() {
+            eprintln!("skipped: nobody may be protected here, which takes CAP_SYS_RESOURCE");
+            continue;
+        }
+        let attempt = host.attempt(&["cat /proc/self/oom_score_adj"]);
+        let Launcher { program, args } = launcher();
+        let words = choom.map(OsString::from).into_iter().chain([program.into()]).chain(args);
+        let launcher = Launcher { program: "choom".into(), args: words.collect() };
+        let handle = launcher.spawn(&attempt, &Handover::new(vec![])).await.unwrap();
+        let (attempt, _) = finish(handle).await;
+        assert_eq!(output(&attempt), format!("$ cat /proc/self/oom_score_adj\n{of_job}\n"));
+    }
 }
 
 #[tokio::test]

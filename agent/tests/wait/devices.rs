@@ -23,13 +23,15 @@ async fn a_device_is_known_by_its_pinned_host_key() {
 async fn a_command_on_the_device_is_tried_until_its_output_is_as_wanted() {
     let (host, device) = (Host::new(), Device::start());
     let ready = device.key("ready");
-    let line = format!("cat {} && echo 'state: Established'", ready.display());
+    let line = "cat $READY && echo \"state: $WANTED\"".to_owned();
     let wanted = Some("Established$".to_owned());
     let check = |line: &str, output: Option<String>| Check::Run { line: line.to_owned(), output };
     let attempt = |wait| {
         let task = device.task();
         host.attempt_with(&["echo ran"], |job| {
             task(job);
+            let variables = [("READY", ready.to_str().unwrap()), ("WANTED", "Established")];
+            job.env.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
             job.wait = vec![wait];
         })
     };

@@ -148,14 +148,17 @@ pub(super) fn program(
         true => "stty sane -echo 2> /dev/null",
         false => "exec < /dev/null",
     };
-    let mut program = format!("{input}\nunset p r s\nset --\n");
-    for (name, value) in environment {
-        if !is_name(name) {
-            return Err(Error::Variable(name.clone()));
-        }
-        program += &format!("export {name}={}\n", quoted(value));
-    }
-    Ok(program + "set -e\n" + &script::of(lines) + END)
+    let exports = exports(environment)?;
+    Ok(format!("{input}\nunset p r s\nset --\n{exports}set -e\n{}{END}", script::of(lines)))
+}
+
+/// What gives a shell the environment, a line for each variable.
+pub(super) fn exports(environment: &BTreeMap<String, String>) -> Result<String, Error> {
+    let export = |(name, value): (&String, &String)| match is_name(name) {
+        true => Ok(format!("export {name}={}\n", quoted(value))),
+        false => Err(Error::Variable(name.clone())),
+    };
+    environment.iter().map(export).collect()
 }
 
 fn is_name(text: &str) -> bool {
