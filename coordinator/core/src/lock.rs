@@ -34,6 +34,9 @@ pub struct Lock {
     /// breaks the lock, no other device of the group is touched. Any run may work at this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<JobId>,
+    /// Whose it was before it was free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Holder>,
     /// Since when it is so.
     pub since: Wall,
     /// An attempt under it that may still run, though its job has ended: it stays held until
@@ -50,6 +53,16 @@ pub enum Holder {
     Run(RunId),
     /// A single job.
     Job(JobId),
+}
+
+impl Holder {
+    /// The run, or the job's run.
+    pub fn run(&self) -> RunId {
+        match self {
+            Holder::Run(run) => *run,
+            Holder::Job(job) => job.run,
+        }
+    }
 }
 
 impl Lock {

@@ -48,8 +48,31 @@ pub struct Run {
     /// By whose word it may begin outside of its windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub override_window: Option<OverrideWindow>,
+    /// By which step it came to be as it is; none in what older versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
     /// Where it is.
     pub state: State,
+}
+
+/// What became of a run, for those who are told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// There is a new one.
+    Created,
+    /// Somebody tries it again.
+    Retried,
+    /// Its turn in its group has come.
+    Begun,
+    /// A rollout of it has come to another wave.
+    Wave,
+    /// Somebody lets it begin outside of its window.
+    Window,
+    /// Somebody wants its end.
+    Cancelled,
+    /// It is over.
+    Finished,
 }
 
 /// An operator's word that the jobs of a run may begin outside of its windows.

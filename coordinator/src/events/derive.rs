@@ -92,13 +92,15 @@ impl Deriver {
             let before = batch.changes[..index as usize].last();
             let after = &batch.changes[index as usize + 1..];
             let told = match change {
-                Change::Run(run) => {
-                    let topic = run_topic(run, after, batch.now);
-                    if topic == "run.retried" {
-                        retried.insert(run.id);
+                Change::Run(run) => match run_topic(run, after, batch.now) {
+                    Some(topic) => {
+                        if topic == "run.retried" {
+                            retried.insert(run.id);
+                        }
+                        Some((topic, Data::Run(self.run(run)?)))
                     }
-                    Some((topic, Data::Run(self.run(run)?)))
-                }
+                    None => None,
+                },
                 // A retry writes all jobs of its run anew; to those that succeeded nothing happened.
                 Change::Job(job) if job.state.is_success() && retried.contains(&job.id.run) => None,
                 // To the jobs of a pull request nothing happens at all.
@@ -303,15 +305,27 @@ impl Origin {
     }
 }
 
-fn run_topic(run: &run::Run, after: &[Change], now: Wall) -> &'static str {
-    match run.state {
-        run::State::Finished { .. } | run::State::Invalid { .. } => "run.finished",
-        _ if run.cancelled_by.is_some() => "run.cancelling",
+/// None for what is told by its jobs: that a wave or a window has come.
+fn run_topic(run: &run::Run, after: &[Change], now: Wall) -> Option<&'static str> {
+    use run::Step::{Begun, Cancelled, Created, Finished, Retried, Wave, Window};
+    if run.is_final() {
+        return Some("run.finished");
+    }
+    match run.step {
+        Some(Created) => Some("run.created"),
+        Some(Retried) => Some("run.retried"),
+        Some(Begun) => Some("run.started"),
+        Some(Cancelled) => Some("run.cancelling"),
+        Some(Wave | Window | Finished) => None,
+        // Written by an older version.
+        None if run.cancelled_by.is_some() => Some("run.cancelling"),
         // Behind a run that was created or retried stands its plan.
-        _ if run.group.is_some() && !after.iter().any(|it| is_plan(it, run.id)) => "run.started",
+        None if run.group.is_some() && !after.iter().any(|it| is_plan(it, run.id)) => {
+            Some("run.started")
+        }
         // The batch that creates a run gives it its own time.
-        _ if run.created == now => "run.created",
-        _ => "run.retried",
+        None if run.created == now => Some("run.created"),
+        None => Some("run.retried"),
     }
 }
 

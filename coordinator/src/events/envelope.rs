@@ -338,6 +338,10 @@ pub(super) struct Lock {
     pub(super) partition: PartitionName,
     /// Who holds it; null once it is free.
     pub(super) holder: Option<Holder>,
+    /// The run of whoever holds it, or held it until now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub(super) run: Option<RunId>,
     /// The device that it is held for, where it protects devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -377,6 +381,7 @@ impl From<&lock::Lock> for Lock {
             lock: lock.key.name.clone(),
             partition: lock.key.partition.clone(),
             holder: lock.holder.map(Holder::from),
+            run: lock.holder.or(lock.last).map(|holder| holder.run()),
             device: lock.device.clone(),
             failed: lock.failed,
             in_doubt: lock.in_doubt,

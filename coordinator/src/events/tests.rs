@@ -123,6 +123,27 @@ fn what_ends_is_told_with_how_and_why() {
 }
 
 #[test]
+fn waves_and_windows_are_told_by_their_jobs_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let [_, Change::Run(run), Change::Job(job), _] = <[Change; 4]>::try_from(life()).unwrap()
+    else {
+        panic!("other records")
+    };
+    let become_ = |step| Change::Run(Run { step: Some(step), ..run.clone() });
+    let state = job::State::Finished { outcome: Outcome::Succeeded };
+    let ended = Change::Job(job::Job { state, ..job });
+    let batches = vec![
+        life(),
+        // A retry would tell nothing of what succeeded before.
+        vec![become_(run::Step::Wave), ended],
+        vec![become_(run::Step::Window)],
+        vec![become_(run::Step::Begun)],
+    ];
+    let events = told(folder.path(), batches);
+    assert_eq!(subjects(&events[3..]), ["fra.job.finished", "fra.run.started"]);
+}
+
+#[test]
 fn of_a_recap_only_the_numbers_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut changes = fixtures::whole_run(1, "fra", false);

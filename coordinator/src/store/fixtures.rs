@@ -60,6 +60,7 @@ pub(crate) fn run(id: u64, pipeline: &str, state: run::State) -> Run {
         superseded_by: None,
         override_window: None,
         waves: Vec::new(),
+        step: None,
         state,
     }
 }
@@ -194,6 +195,7 @@ pub(crate) fn one_of_each() -> Vec<Change> {
             holder: Some(Holder::Run(RunId(1))),
             device: None,
             failed: None,
+            last: None,
             since: Wall(1),
             in_doubt: Some(RunId(1).job(0).attempt(1)),
         }),

@@ -87,6 +87,18 @@ fn what_is_in_several_partitions_has_a_subject_of_its_own() {
 }
 
 #[test]
+fn a_run_that_comes_in_waves_and_out_of_its_window_is_created_once() {
+    let pipeline = "on: { manual: {} }\npartitions: { names: [fra, muc], rollout: { waves: [1, 1] } }\n\
+                    jobs:\n  one: { process: {}, run: 'true' }\n";
+    let story = Story::begin(&["fra", "muc"], pipeline);
+    let runs = story.runs(1);
+    let told = story.told(&runs);
+    let of_run: Vec<&str> = told.iter().map(topic).filter(|it| it.starts_with("run.")).collect();
+    assert_eq!(of_run, ["run.created", "run.finished"]);
+    assert_eq!(told.iter().filter(|it| topic(it) == "job.finished").count(), 2);
+}
+
+#[test]
 fn a_retry_tells_only_what_happens_anew() {
     let pipeline = "on: { manual: {} }\npartitions: [fra]\njobs:\n  one:\n    process: {}\n    run: \
                     'true'\n  two:\n    needs: [one]\n    process: {}\n    run: 'false'\n";

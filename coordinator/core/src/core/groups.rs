@@ -62,7 +62,8 @@ impl Core {
         let first = group.waiting.values().next().filter(|_| group.started.is_none());
         let Some(active) = first.and_then(|first| self.state.runs.get(first)) else { return };
         let (id, plan) = (active.run.id, Arc::clone(&active.plan));
-        let run = Run { state: run::State::Active, ..active.run.clone() };
+        let (state, step) = (run::State::Active, Some(run::Step::Begun));
+        let run = Run { state, step, ..active.run.clone() };
         self.put(Change::Run(run));
         self.advance_all(id, &plan);
     }

@@ -30,7 +30,8 @@ impl Core {
             if held.is_none_or(|lock| lock.failed.is_some()) {
                 let in_doubt = held.and_then(|lock| lock.in_doubt);
                 let (holder, failed, since) = (Some(holder), None, self.now);
-                self.put(Change::Lock(Lock { key, holder, device, failed, since, in_doubt }));
+                let last = None;
+                self.put(Change::Lock(Lock { key, holder, device, failed, last, since, in_doubt }));
             }
         }
     }
@@ -100,8 +101,9 @@ impl Core {
     pub(super) fn free(&mut self, key: LockKey) {
         self.dirty.insert(key.partition.clone());
         let (holder, device, failed, in_doubt) = (None, None, None, None);
+        let last = self.state.locks.get(&key).and_then(|lock| lock.holder);
         let since = self.now;
-        self.put(Change::Lock(Lock { key, holder, device, failed, since, in_doubt }));
+        self.put(Change::Lock(Lock { key, holder, device, failed, last, since, in_doubt }));
     }
 
     /// The locks that a job of an active run works under.

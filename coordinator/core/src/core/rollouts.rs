@@ -9,7 +9,7 @@ use crate::change::Change;
 use crate::deadline::Due;
 use crate::job::{self, Job};
 use crate::rollout::Rollout;
-use crate::run::Run;
+use crate::run::{Run, Step};
 use crate::state::ActiveRun;
 
 use super::Core;
@@ -105,7 +105,7 @@ impl Core {
             self.deadlines.clear(Due::Wave(run, rollout));
         }
         if waves != active.run.waves {
-            let run = Run { waves, ..active.run.clone() };
+            let run = Run { waves, step: Some(Step::Wave), ..active.run.clone() };
             self.put(Change::Run(run));
         }
     }
@@ -114,6 +114,7 @@ impl Core {
         let Some(active) = self.state.runs.get(&run) else { return };
         let mut run = active.run.clone();
         run.waves[rollout as usize] = wave;
+        run.step = Some(Step::Wave);
         self.put(Change::Run(run));
     }
 }

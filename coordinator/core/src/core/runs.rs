@@ -69,6 +69,7 @@ impl Core {
             superseded_by: None,
             override_window: None,
             waves: resolution.plan.as_ref().map_or(Vec::new(), |plan| vec![0; plan.rollouts.len()]),
+            step: Some(run::Step::Created),
             state,
         }));
         if let Ok(plan) = &resolution.plan {
@@ -183,7 +184,7 @@ impl Core {
             run::Outcome::Failed
         };
         let state = run::State::Finished { at: self.now, outcome };
-        let run = Run { state, ..active.run.clone() };
+        let run = Run { state, step: Some(run::Step::Finished), ..active.run.clone() };
         let group = run.group_key();
         self.put(Change::Run(run));
         if let Some(group) = group {
@@ -206,7 +207,8 @@ impl Core {
     pub(super) fn end_run(&mut self, run: Run, actor: &Actor) {
         let id = run.id;
         let jobs = self.state.runs.get(&id).map_or(Vec::new(), |active| active.jobs.clone());
-        self.put(Change::Run(Run { cancelled_by: Some(actor.clone()), ..run }));
+        let step = Some(run::Step::Cancelled);
+        self.put(Change::Run(Run { cancelled_by: Some(actor.clone()), step, ..run }));
         for job in jobs {
             match job.state {
                 job::State::Waiting
@@ -272,6 +274,7 @@ impl Core {
             cancelled_by: None,
             superseded_by: None,
             override_window: None,
+            step: Some(run::Step::Retried),
             ..stored.run.clone()
         };
         self.put(Change::Run(run));

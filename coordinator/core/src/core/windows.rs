@@ -121,7 +121,8 @@ impl Core {
             format!("let run {id} of {pipeline} begin outside of the window {window}: {reason}");
         self.audit(actor, text);
         let word = OverrideWindow { by: actor.clone(), at: self.now, reason: reason.to_owned() };
-        self.put(Change::Run(Run { override_window: Some(word), ..run }));
+        let step = Some(run::Step::Window);
+        self.put(Change::Run(Run { override_window: Some(word), step, ..run }));
         self.go_on(id);
         Ok(Answer::Done)
     }

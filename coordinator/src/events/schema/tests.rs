@@ -188,12 +188,13 @@ fn locks() -> Vec<Vec<Change>> {
         holder: Some(Holder::Run(RUN)),
         device: Some("leaf01".parse().unwrap()),
         failed: Some(job),
+        last: None,
         since: Wall(1),
         in_doubt: None,
     };
     let doubted =
         Lock { holder: Some(Holder::Job(job)), in_doubt: Some(job.attempt(1)), ..held.clone() };
-    let freed = Lock { holder: None, ..held.clone() };
+    let freed = Lock { holder: None, last: held.holder, ..held.clone() };
     [held, doubted, freed].into_iter().map(|lock| vec![Change::Lock(lock)]).collect()
 }
 
