@@ -28,7 +28,7 @@ use crate::content::Contents;
 use crate::driver::{self, Driver, Handle};
 use crate::feed::Source;
 use crate::forge::Forges;
-use crate::listener::Listener;
+use crate::listener::{Listener, Reading};
 use crate::logs::{LogStore, Logs};
 use crate::metrics::{self, Metrics};
 use crate::pages;
@@ -38,7 +38,6 @@ use crate::resolve::Resolver;
 use crate::secrets::Secrets;
 use crate::session::Sessions;
 use crate::store::Store;
-use crate::store::view::View;
 use crate::telling::{Feeds, Telling};
 use crate::tls;
 use crate::token::{self, Kind};
@@ -115,10 +114,19 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     parts.spawn(serve_http(http, api, stop.clone()));
     parts.spawn(contents.clone().keep_swept(stop.clone()));
     let resolver = Resolver::new(Arc::clone(&config), contents, handle.clone());
-    for listener in listeners(&config, &handle, &view, &resolver, &metrics)? {
+    let watcher = resolver.watcher(view.clone());
+    let reading = Reading {
+        config: Arc::clone(&config),
+        driver: handle.clone(),
+        view: view.clone(),
+        preview: resolver.preview(),
+        metrics,
+        unseen: watcher.unseen(),
+    };
+    for listener in listeners(&config, &reading)? {
         parts.spawn(listener.run(stop.clone()));
     }
-    parts.spawn(resolver.watcher(view.clone()).run(stop.clone()));
+    parts.spawn(watcher.run(stop.clone()));
     parts.spawn(resolver.run(pending, stop.clone()));
     telling.start(&mut parts, &stop);
     let until = until_stopped(&mut parts, driver, log_store.logs(), &stop).await;
@@ -128,19 +136,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 }
 
 /// Whoever reads events that start pipelines.
-fn listeners(
-    config: &Arc<Config>,
-    driver: &Handle,
-    view: &View,
-    resolver: &Resolver,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<Vec<Listener>> {
+fn listeners(config: &Config, reading: &Reading) -> anyhow::Result<Vec<Listener>> {
     let Some(nats) = &config.nats else { return Ok(Vec::new()) };
-    let open = |of| {
-        let (config, driver) = (Arc::clone(config), driver.clone());
-        let (preview, metrics) = (resolver.preview(), Arc::clone(metrics));
-        Listener::open(of, nats, config, driver, view.clone(), preview, metrics)
-    };
+    let open = |of| Listener::open(of, nats, reading.clone());
     Ok(nats.triggers.iter().map(open).collect::<Result<_, _>>()?)
 }
 

@@ -122,8 +122,8 @@ impl Handle {
         session
     }
 
-    /// What there is to do; an error if nothing can be done. That it answers shows that the loop
-    /// lives.
+    /// What there is to do, behind all that was reported before; an error if nothing can be done. That
+    /// it answers shows that the loop lives.
     pub async fn look(&self) -> Result<Counts, AskError> {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Input::Look { reply }).await.map_err(|_| AskError::Stopped)?;
@@ -215,16 +215,21 @@ impl Driver {
         let timer = timer.expect("a runtime that only waits needs nothing");
         let mut inputs = Vec::with_capacity(BATCH);
         while timer.block_on(self.wait(&mut inputs)) {
-            let mut stop = None;
+            let (mut stop, mut looks) = (None, Vec::new());
             let mut events = Vec::with_capacity(inputs.len() + 1);
             for input in inputs.drain(..) {
                 match input {
                     Input::Stop { store } => stop = Some(store),
+                    Input::Look { reply } => looks.push(reply),
                     input => events.extend(self.admit(input)),
                 }
             }
             if !events.is_empty() || self.is_due() {
                 self.batch(events)?;
+            }
+            for reply in looks {
+                let ready = self.store.ready().map(|()| self.core.counts());
+                drop(reply.send(ready.map_err(|error| AskError::NotDurable(error.to_string()))));
             }
             if let Some(stop) = stop {
                 drop(stop.send(self.store));
@@ -278,12 +283,7 @@ impl Driver {
     /// Registers who waits for what, and leaves the event.
     fn admit(&mut self, input: Input) -> Option<Event> {
         Some(match input {
-            Input::Stop { .. } => return None,
-            Input::Look { reply } => {
-                let ready = self.store.ready().map(|()| self.core.counts());
-                drop(reply.send(ready.map_err(|error| AskError::NotDurable(error.to_string()))));
-                return None;
-            }
+            Input::Stop { .. } | Input::Look { .. } => return None,
             Input::Event(event) => event,
             Input::Connect { event, session, outbox } => {
                 self.sessions.insert(session, outbox);

@@ -15,6 +15,7 @@ use coordinator_core::subscriber::Subscriber;
 use coordinator_core::trigger::{Cause, State, Trigger, TriggerId};
 use pipelines::event::{self, Message, Read, Subscription};
 use pipelines::id::RunId;
+use tokio::sync::watch;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
@@ -50,14 +51,27 @@ pub struct Listener {
     reader: Reader,
 }
 
-/// What is needed to say what becomes of a message.
+/// What is needed to say what becomes of messages, of whichever stream.
+#[derive(Clone)]
+pub struct Reading {
+    /// Which partitions and repositories there are.
+    pub config: Arc<Config>,
+    /// Where triggers go.
+    pub driver: Handle,
+    /// Where subscribers are on record.
+    pub view: View,
+    /// What a trigger would become.
+    pub preview: Preview,
+    /// Where messages are counted.
+    pub metrics: Arc<Metrics>,
+    /// How many repositories were not looked at yet, so that nobody knows what they want.
+    pub unseen: watch::Receiver<usize>,
+}
+
+/// Says what becomes of the messages of one stream.
 struct Reader {
     of: config::Trigger,
-    config: Arc<Config>,
-    driver: Handle,
-    view: View,
-    preview: Preview,
-    metrics: Arc<Metrics>,
+    by: Reading,
 }
 
 /// What is done with a message.
@@ -86,15 +100,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the login cannot be used. NATS need not be there.
-    pub fn open(
-        of: &config::Trigger,
-        nats: &Nats,
-        config: Arc<Config>,
-        driver: Handle,
-        view: View,
-        preview: Preview,
-        metrics: Arc<Metrics>,
-    ) -> Result<Listener, Error> {
+    pub fn open(of: &config::Trigger, nats: &Nats, by: Reading) -> Result<Listener, Error> {
         let name = Name::Durable(of.channel.clone());
         let channel = Channel {
             timeout: TIMEOUT,
@@ -103,8 +109,7 @@ impl Listener {
             ..Channel::new(&of.stream, &of.filter(), name)
         };
         let consumer = Consumer::new(events::server(nats, "garrison triggers"), channel)?;
-        let reader = Reader { of: of.clone(), config, driver, view, preview, metrics };
-        Ok(Listener { consumer, reader })
+        Ok(Listener { consumer, reader: Reader { of: of.clone(), by } })
     }
 
     /// Reads until `stop`.
@@ -142,7 +147,7 @@ impl Reader {
                 }
             }
         };
-        self.metrics.received(&self.of.stream, verdict.kind());
+        self.by.metrics.received(&self.of.stream, verdict.kind());
         match verdict {
             Verdict::Done => received.ack().await.map_err(say),
             Verdict::Again(reason) => {
@@ -158,10 +163,13 @@ impl Reader {
         let Some(place) = self.of.place(&stored.subject).filter(|it| self.is_here(it)) else {
             return Ok(Verdict::Done);
         };
-        let subscribers = self.view.subscribers().map_err(|error| error.to_string())?;
-        let mut concerned: Vec<&Subscriber> =
-            subscribers.iter().filter(|it| self.may_start(it, &place)).collect();
-        concerned.retain(|it| it.subscriptions.iter().any(|it| it.is_about(&place.topic)));
+        let mut concerned = self.concerned(&place)?;
+        if concerned.is_empty() {
+            // What a repository wants is not known before it was looked at for the first time.
+            let mut unseen = self.by.unseen.clone();
+            unseen.wait_for(|unseen| *unseen == 0).await.map_err(|_| "the coordinator stops")?;
+            concerned = self.concerned(&place)?;
+        }
         if concerned.is_empty() {
             return Ok(Verdict::Done);
         }
@@ -183,9 +191,14 @@ impl Reader {
         let (id, source) = (message.id.clone(), message.source.clone());
         let actor = Actor::Event { topic: place.topic, id, source };
         let mut refused = Vec::new();
-        for subscriber in concerned {
+        for subscriber in &concerned {
             let wants = subscriber.subscriptions.iter().find(|it| it.wants(&message));
             let Some(subscription) = wants else { continue };
+            let key = trigger_key(subscriber, &message);
+            if self.by.view.trigger_by_key(&key).map_err(|error| error.to_string())?.is_some() {
+                // It has come before, and acted.
+                continue;
+            }
             let started = match self.timely(subscription, &message, said_us) {
                 Err(reason) => Err(reason),
                 Ok(()) => match self.start(&actor, subscriber, subscription, &message).await? {
@@ -205,15 +218,24 @@ impl Reader {
         }
     }
 
+    /// Pipelines that events of this place may start, and that want some of its topic.
+    fn concerned(&self, place: &Place) -> Result<Vec<Subscriber>, String> {
+        let mut subscribers = self.by.view.subscribers().map_err(|error| error.to_string())?;
+        subscribers.retain(|it| {
+            self.may_start(it, place) && it.subscriptions.iter().any(|it| it.is_about(&place.topic))
+        });
+        Ok(subscribers)
+    }
+
     /// Whether its partition is one of this coordinator's.
     fn is_here(&self, place: &Place) -> bool {
-        place.partition.as_ref().is_none_or(|it| self.config.partition(it).is_some())
+        place.partition.as_ref().is_none_or(|it| self.by.config.partition(it).is_some())
     }
 
     /// Whether a pipeline may run, and does, in an event's partition.
     fn may_start(&self, subscriber: &Subscriber, place: &Place) -> bool {
         let Some(partition) = &place.partition else { return true };
-        let bound = self.config.partition(partition);
+        let bound = self.by.config.partition(partition);
         let may = bound.is_some_and(|it| it.repositories.contains(&subscriber.key.repository));
         let named = &subscriber.partitions;
         may && (named.is_empty() || named.contains(partition))
@@ -277,7 +299,7 @@ impl Reader {
             cause,
             state: State::Pending,
         };
-        match self.preview.of(&trigger).await {
+        match self.by.preview.of(&trigger).await {
             Foreseen::Run => {}
             Foreseen::Nothing => return Ok(Verdict::Done),
             Foreseen::Refused(reason) => {
@@ -290,17 +312,17 @@ impl Reader {
         let Trigger { key, repository, reference, cause, .. } = trigger;
         info!(id = message.id, %repository, pipeline = %subscriber.pipeline, "an event starts");
         let ask = Ask::Trigger { key, repository, reference, cause };
-        self.driver.ask(actor.clone(), ask).await.map_err(|error| error.to_string())?;
+        self.by.driver.ask(actor.clone(), ask).await.map_err(|error| error.to_string())?;
         Ok(Verdict::Done)
     }
 
     /// How many events stand behind one: it may tell of a run that an event started.
     fn depth(&self, message: &Message) -> Result<u32, view::Error> {
-        let ours = message.source == events::source(&self.config.trust_domain);
+        let ours = message.source == events::source(&self.by.config.trust_domain);
         let run = message.data.get("run").and_then(serde_json::Value::as_u64);
         let Some(run) = run.filter(|_| ours) else { return Ok(1) };
-        let run = self.view.run(RunId(run))?;
-        let trigger = run.map(|run| self.view.trigger(run.trigger)).transpose()?.flatten();
+        let run = self.by.view.run(RunId(run))?;
+        let trigger = run.map(|run| self.by.view.trigger(run.trigger)).transpose()?.flatten();
         Ok(match trigger.map(|trigger| trigger.cause) {
             Some(Cause::Event { depth, .. }) => depth + 1,
             _ => 1,
@@ -311,7 +333,7 @@ impl Reader {
     async fn refuse(&self, actor: Actor, reason: String) -> Result<Verdict, String> {
         let reason = reason[..reason.floor_char_boundary(REASON)].to_owned();
         let ask = Ask::RefuseEvent { reason: reason.clone() };
-        self.driver.ask(actor, ask).await.map_err(|error| error.to_string())?;
+        self.by.driver.ask(actor, ask).await.map_err(|error| error.to_string())?;
         Ok(Verdict::Refused(reason))
     }
 }

@@ -69,6 +69,7 @@ fn finished(id: u64, plan: &Arc<Plan>) -> [Change; 3] {
         superseded_by: None,
         override_window: None,
         waves: Vec::new(),
+        step: None,
         state: run::State::Finished { at: Wall(id), outcome: run::Outcome::Succeeded },
     };
     let job = Job {

@@ -189,6 +189,43 @@ fn the_coordinator_needs_no_more_rights_than_the_handbook_says() {
 }
 
 #[test]
+fn what_has_acted_is_not_refused_later() {
+    let queue = Queue::start(&["fra", "muc"], POWER, METAL);
+    queue.publish("fra-machine", "a", &event("1", "machine", now(), command("m1")));
+    queue.dealt_with(1);
+    // The same comes again when it is too old.
+    let hour = 3_600_000_000;
+    queue.publish("fra-machine", "b", &event("1", "machine", now() - hour, command("m1")));
+    queue.dealt_with(2);
+    queue.started(1);
+    assert!(queue.letters().is_empty());
+}
+
+#[test]
+fn what_waits_for_a_coordinator_that_knows_no_repository_yet_acts() {
+    let mut queue = Queue::start(&["fra", "muc"], POWER, METAL);
+    ok(queue.world.site.kill_coordinator());
+    fs::remove_dir_all(queue.world.site.data()).unwrap();
+    queue.publish("fra-machine", "1", &command("m1"));
+    ok(queue.world.site.start_coordinator());
+    queue.dealt_with(1);
+    queue.started(1);
+}
+
+#[test]
+fn a_circle_by_way_of_a_lock_ends() {
+    let again = "on:\n  manual: {}\n  event:\n    - topic: lock.freed\npartitions: [fra]\n\
+                 lock: site\njobs:\n  one: { process: {}, run: date }\n";
+    let own = "[[nats.triggers]]\nstream = 'GARRISON'\nsubject = 'garrison.{partition}.{topic}'\n";
+    let queue = Queue::start(&["fra"], again, own);
+    queue.world.trigger();
+    queue.wait("the end of the circle", || {
+        queue.world.garrison(&["audit"]).out.contains("do they go in a circle").then_some(())
+    });
+    queue.started(6);
+}
+
+#[test]
 fn a_run_that_ends_starts_the_next_and_a_circle_ends() {
     let again = "on:\n  manual: {}\n  event:\n    - topic: run.finished\n      \
                  when: event.data.pipeline == \"deploy\" && event.data.status == \"succeeded\"\n\

@@ -11,7 +11,7 @@ use coordinator_core::event::Event;
 use pipelines::name::RepositoryName;
 use pipelines::schedule::{self, Found};
 use pipelines::source::File;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ pub struct Watcher {
     driver: Handle,
     view: View,
     looks: Semaphore,
+    /// How many repositories were not looked at yet, since the start.
+    unseen: watch::Sender<usize>,
 }
 
 /// A branch, in full, and its commit.
@@ -41,7 +43,10 @@ impl Resolver {
     /// Who follows the repositories that this resolves triggers of.
     pub fn watcher(&self, view: View) -> Watcher {
         let (shared, driver) = (Arc::clone(&self.shared), self.driver.clone());
-        Watcher { shared, driver, view, looks: Semaphore::new(SIDE_BY_SIDE) }
+        let looks = Semaphore::new(SIDE_BY_SIDE);
+        let watcher = Watcher { shared, driver, view, looks, unseen: watch::Sender::new(0) };
+        watcher.unseen.send_replace(watcher.bound().len());
+        watcher
     }
 }
 
@@ -58,6 +63,11 @@ impl Watcher {
         }
         stop.cancelled().await;
         Ok(())
+    }
+
+    /// How many repositories were not looked at yet, since the start: with or without success.
+    pub fn unseen(&self) -> watch::Receiver<usize> {
+        self.unseen.subscribe()
     }
 
     /// Repositories that may deploy anywhere.
@@ -88,6 +98,7 @@ impl Watcher {
     async fn follow(&self, name: &RepositoryName) {
         let Some(repository) = self.shared.repositories.get(name) else { return };
         let mut last = None;
+        let mut is_first = true;
         loop {
             if let Ok(_permit) = self.looks.acquire().await {
                 last = match self.look(name, repository, last.as_ref()).await {
@@ -100,6 +111,11 @@ impl Watcher {
                         last
                     }
                 };
+            }
+            if std::mem::take(&mut is_first) {
+                // Who hears of it finds in the view what was reported.
+                drop(self.driver.look().await);
+                self.unseen.send_modify(|unseen| *unseen -= 1);
             }
             // Too late is no harm: the next look tells the same.
             drop(timeout(EVERY, repository.pushed.notified()).await);
