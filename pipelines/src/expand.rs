@@ -5,6 +5,7 @@ mod call;
 mod choice;
 mod fill;
 mod message;
+mod pairs;
 mod render;
 mod rollout;
 mod ssh;
@@ -72,6 +73,7 @@ pub(crate) fn expand(
     let Expansion { mut jobs, mut rollouts, left_out, bytes, .. } =
         Expansion::of(pipeline, inputs, known, report)?;
     let inventories = ansible::inventories(&jobs, known.inventories, bytes, report)?;
+    pairs::check(pipeline, &jobs, report);
     rollout::over_partitions(pipeline, &mut jobs, &mut rollouts);
     let plan = Plan {
         pipeline: pipeline.name.clone()?,
