@@ -65,6 +65,23 @@ fn systemd_understands_the_units() {
     assert!(output.status.success() && words.is_empty(), "{words}");
 }
 
+/// Those that the library's pipelines install.
+#[test]
+fn systemd_understands_the_librarys_units() {
+    let library = deploy().join("../pipelines/library/files");
+    let folder = tempfile::tempdir().unwrap();
+    let units = ["garrison-agent.service", "firewall-rules.service"].map(|unit| {
+        let text = fs::read_to_string(library.join(unit)).unwrap();
+        let text = text.replace("/usr/local/bin/garrison", program().to_str().unwrap());
+        let path = folder.path().join(unit);
+        fs::write(&path, text).unwrap();
+        path
+    });
+    let output = analyze(&["verify"], &units);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && words.is_empty(), "{words}");
+}
+
 #[test]
 fn the_units_leave_their_services_few_rights() {
     let folder = units();

@@ -5,7 +5,9 @@
 
 use garrison::site::{wait, wait_within};
 use integration::{ok, program};
+use lab::network::answers;
 use lab::operator::Operator;
+use lab::topology::{Place, Role};
 use lab::{Lab, PATIENCE, Partition};
 use serde_json::Value;
 
@@ -89,6 +91,7 @@ fn a_partition_comes_up_from_nothing_and_is_kept() {
         assert!(said.starts_with("established: "), "{name}: {said}");
     }
 
+    firewalls_let_in_those_who_administer_alone(&lab);
     a_second_run_changes_nothing(&lab, &operator);
     what_somebody_changed_by_hand_is_told(&lab, &operator);
     the_servers_watch_over_all(&operator);
@@ -96,6 +99,26 @@ fn a_partition_comes_up_from_nothing_and_is_kept() {
     a_worker_is_switched_on_and_off(&lab, &operator);
     a_switch_waits_for_its_partner(&mut lab, &operator);
     pairs_are_updated_one_after_the_other(&lab, &operator);
+}
+
+/// Also one that has just started.
+fn firewalls_let_in_those_who_administer_alone(lab: &Lab) {
+    let partition = &lab.partitions[0];
+    let firewall = ok(partition.machine("fw02"));
+    let place = Place { role: Role::MgmtFirewall, number: 2 };
+    let address = lab.outside.firewall(partition.number, place);
+    let (own, stranger) = (lab.outside.host(), lab.outside.stranger());
+    // Its own sshd, and that of the management server behind it.
+    let all_is_well = || {
+        let is_well = |port| answers(own, address, port) && !answers(stranger, address, port);
+        is_well(22) && is_well(2212)
+    };
+    assert!(all_is_well());
+    let boot = || firewall.console("cat /proc/sys/kernel/random/boot_id");
+    let before = ok(boot());
+    ok(firewall.console("reboot"));
+    ok(wait("fw02 to have started", || (boot().ok()? != before).then_some(())));
+    ok(wait("its rules", || all_is_well().then_some(())));
 }
 
 /// It finds one management leaf that cannot be worked at, which a person waives, so that the fabric has its

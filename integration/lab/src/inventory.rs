@@ -33,12 +33,14 @@ pub fn text(site: &Site<'_>, outside: &Outside) -> String {
         "partition: {partition}\nlabels: {{ kind: partition }}\ntimezone: Europe/Berlin\n\
          windows: {{ maintenance: [{{ from: \"00:00\", to: \"24:00\" }}] }}\n\
          variables:\n  DEPLOYMENT_IMAGE: {image}\n  DEPLOY_KEY: \"{deploy_key}\"\n  \
-         NETWORK: 10.0.{number}.0/24\n  SERVERS: \"{0} {1}\"\n  IMAGES: {0}\n  BMC_USER: admin\n  IPMI_CIPHER: \"3\"\n  COORDINATOR: \"{coordinator}\"\n\
+         NETWORK: 10.0.{number}.0/24\n  ADMINS: \"{2}/32 {3}/32\"\n  SERVERS: \"{0} {1}\"\n  IMAGES: {0}\n  BMC_USER: admin\n  IPMI_CIPHER: \"3\"\n  COORDINATOR: \"{coordinator}\"\n\
          agents:\n  \
          mgmt01: {{ device: mgmt01, labels: {{ place: inside }} }}\n  \
          mgmt02: {{ device: mgmt02, labels: {{ place: inside }} }}\ndevices:\n",
         server(1).loopback(number),
         server(2).loopback(number),
+        outside.host(),
+        outside.control(),
     );
     for place in Place::all() {
         let key = match place.role {
@@ -103,6 +105,10 @@ fn variables(place: Place, number: u8, outside: &Outside) -> Vec<(&'static str, 
         ("LOOPBACK", place.loopback(number).to_string()),
         ("NEIGHBOURS", spaced(place.neighbours().map(Place::name))),
     ];
+    // Its neighbours stand in the order in which a partition comes up.
+    if matches!(place.role, Role::MgmtServer | Role::MgmtSpine | Role::MgmtLeaf) {
+        variables.push(("UPLINKS", spaced(place.neighbours().take(2).map(Place::name))));
+    }
     // What its ports are called and which addresses they have, and who gets which by DHCP there.
     let mut addresses = Vec::new();
     let mut leases = Vec::new();
@@ -117,6 +123,7 @@ fn variables(place: Place, number: u8, outside: &Outside) -> Vec<(&'static str, 
             let bmc = bmc_network(number, place.number);
             let first = server_network(number, place.number);
             addresses.push(format!("{WAN}={}/24", outside.firewall(number, place)));
+            variables.push(("WAN", WAN.to_owned()));
             addresses.push(format!("{}={}/30", own.name(), host(first, 1)));
             addresses.push(format!("bmc={}/30", host(bmc, 1)));
             leases.extend([host(first, 2), host(bmc, 2)].map(|it| it.to_string()));

@@ -29,9 +29,10 @@ impl Outside {
         let tag = format!("lab{:06x}", rand::random::<u32>() >> 8);
         let outside = Outside { tag, third };
         let bridge = &outside.tag;
-        let address = outside.host();
+        let (address, stranger) = (outside.host(), outside.stranger());
         batch(&format!(
-            "link add {bridge} type bridge\naddress add {address}/24 dev {bridge}\nlink set {bridge} up\n"
+            "link add {bridge} type bridge\naddress add {address}/24 dev {bridge}\n\
+             address add {stranger}/24 dev {bridge}\nlink set {bridge} up\n"
         ))?;
         Ok(outside)
     }
@@ -39,6 +40,11 @@ impl Outside {
     /// This host's address.
     pub fn host(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 214, self.third, 1)
+    }
+
+    /// Another address of this host, of nobody who administers anything.
+    pub fn stranger(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 214, self.third, 250)
     }
 
     /// The address of the machine that stands beside the coordinator.
@@ -151,6 +157,15 @@ pub(crate) fn worker_network(partition: u8, leaf: u8) -> Ipv4Addr {
 /// The hardware address of a worker's BMC.
 pub(crate) fn worker_mac(partition: u8, number: u8) -> String {
     format!("02:00:00:01:{partition:02x}:{number:02x}")
+}
+
+/// Whether a port answers who comes from this address of this host.
+pub fn answers(from: Ipv4Addr, to: Ipv4Addr, port: u16) -> bool {
+    const CONNECT: &str = "import socket, sys; own, to, port = sys.argv[1:]; \
+                           socket.create_connection((to, int(port)), 2, (own, 0))";
+    let words = [from.to_string(), to.to_string(), port.to_string()];
+    let [from, to, port] = words.each_ref().map(String::as_str);
+    said("python3", &["-c", CONNECT, from, to, port]).is_ok()
 }
 
 /// Runs `ip` with a command a line.

@@ -14,7 +14,7 @@ use crate::inventory;
 use crate::machine::{Factory, Machine};
 use crate::network::said;
 use crate::proxy::Proxy;
-use crate::topology::{MANAGEMENT, Place, Role};
+use crate::topology::{MANAGEMENT, Place, Role, WAN};
 use crate::{Lab, Partition, insist};
 
 /// What operators copy.
@@ -336,7 +336,7 @@ impl Operator {
         control.plug_in()?;
         let address = lab.outside.control();
         control.insist(&format!(
-            "ip address replace {address}/24 dev wan\n\
+            "ip address replace {address}/24 dev {WAN}\n\
              install -m 755 /run/chassis/garrison /usr/local/bin/garrison\n\
              mkdir -p /etc/docker/registry /etc/garrison\n\
              echo DOCKER_OPTS= > /etc/default/docker\n\

@@ -143,7 +143,7 @@ impl Place {
 pub const MANAGEMENT: &str = "mgmt0";
 
 /// The port of a firewall that is outside.
-pub const WAN: &str = "wan";
+pub const WAN: &str = "enp1s0";
 
 /// The name of the port that leads to the management port of a machine.
 pub fn leads_to(machine: Place) -> String {

@@ -172,6 +172,19 @@ fn a_command_from_the_queue_switches_a_machine_on_once_and_a_stale_one_is_refuse
     assert_eq!(queue.world.finished(run)["status"], "failed");
     assert!(queue.world.log(run, 0).contains("no BMC of machine '../x; id'"));
     assert_eq!(queue.letters().len(), 1);
+
+    // One whose turn comes too late does nothing, whatever kept it waiting.
+    let late = [
+        "sent=2026-01-02T03:04:05Z".to_owned(),
+        format!("machine={MACHINE}"),
+        "command=ON".to_owned(),
+    ];
+    let mut arguments = vec!["trigger", "metal-bmc", "--repository", "infra", "-o", "json"];
+    arguments.extend(late.iter().flat_map(|input| ["--input", input]));
+    let run = queue.world.garrison(&arguments).json()["id"].as_u64().unwrap();
+    assert_eq!(queue.world.finished(run)["status"], "failed");
+    assert!(queue.world.log(run, 0).contains("s old, and 300 s is the most"));
+    assert!(!bmc.is_on());
     let said = queue.world.garrison(&["runs", "-o", "json"]).out;
     assert!(!said.contains("upstreams"), "{said}");
 }
