@@ -121,6 +121,20 @@ fn what_does_not_fit_or_is_too_old_is_a_dead_letter_and_written_down() {
 }
 
 #[test]
+fn an_id_that_is_none_stops_nobody() {
+    let queue = Queue::start(&["fra"], &POWER.replace("[fra, muc]", "[fra]"), METAL);
+    let no_machine = json!({ "type": "command" });
+    let ids = ["a\nb", "a\r\nNats-Rollup: all", "\0", "", &"x".repeat(300)];
+    for id in ids {
+        queue.publish_unnamed("fra-machine", &event(id, "machine", now(), no_machine.clone()));
+    }
+    queue.publish("fra-machine", "good", &command("m1"));
+    queue.dealt_with(ids.len() as u64 + 1);
+    assert_eq!(queue.letters().len(), ids.len());
+    queue.started(1);
+}
+
+#[test]
 fn each_message_acts_once_whatever_is_killed() {
     let mut queue = Queue::start(&["fra", "muc"], POWER, METAL);
     let send = |queue: &Queue, numbers: std::ops::Range<usize>| {

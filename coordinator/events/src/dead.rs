@@ -35,7 +35,7 @@ const ID: &str = "Garrison-Id";
 const SEQUENCE: &str = "Garrison-Sequence";
 const ORIGIN: &str = "Garrison-Stream";
 
-/// Longest reason that is kept, in bytes.
+/// Most of a text that a header keeps, in bytes.
 const WORDS: usize = 1000;
 
 /// A dead letter as it is kept.
@@ -172,12 +172,12 @@ pub(crate) async fn bury(message: &Message, reason: &str) -> Result<(), Error> {
             all.append(name.clone(), value.clone());
         }
     }
-    all.insert(NATS_MESSAGE_ID, format!("{}.{}", member.name, event.id));
+    all.insert(NATS_MESSAGE_ID, one_line(&format!("{}.{}", member.name, event.id)));
     all.insert(REASON, one_line(reason));
-    all.insert(CHANNEL, member.name.as_str());
+    all.insert(CHANNEL, one_line(&member.name));
     all.insert(ATTEMPTS, attempts.to_string());
-    all.insert(ID, event.id.as_str());
-    all.insert(ORIGIN, member.stream.as_str());
+    all.insert(ID, one_line(&event.id));
+    all.insert(ORIGIN, one_line(&member.stream));
     all.insert(SEQUENCE, event.sequence.to_string());
     let letter = PublishMessage::build().headers(all).payload(event.payload.clone().into());
     let (connection, _) = member.current()?;

@@ -18,13 +18,17 @@ const CONFIRMED: (Duration, Duration) = (Duration::from_secs(15), Duration::from
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Longest `id` of an envelope that is taken for one, in bytes.
+const ID: usize = 255;
+
 /// What a stream holds: an event of garrison, or a message of somebody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Where it was published to, such as `garrison.fra-equ01.job.finished`.
     pub subject: String,
     /// By which one that comes twice is known: its `Nats-Msg-Id`, else the `id` of its CloudEvents
-    /// envelope, else its stream, number, and when it was stored.
+    /// envelope if that is of one line and at most 255 bytes, else its stream, number, and when it
+    /// was stored.
     pub id: String,
     /// When it happened, in µs since 1970: when it was stored, or if that is earlier the `time` of
     /// its envelope.
@@ -93,6 +97,7 @@ impl Event {
         let info = message.info().map_err(Error::api)?;
         let envelope: Option<Envelope> = serde_json::from_slice(&message.payload).ok();
         let (id, time) = envelope.map_or((None, None), |it| (it.id, it.time));
+        let id = id.filter(|id| is_id(id));
         let header = message.headers.as_ref().and_then(|it| it.get(NATS_MESSAGE_ID));
         let id = header.map(|id| id.as_str().to_owned()).or(id);
         let stored_us = info.published.unix_timestamp_nanos() / 1000;
@@ -108,6 +113,11 @@ impl Event {
         };
         Ok((event, u32::try_from(info.delivered).unwrap_or(u32::MAX)))
     }
+}
+
+/// Whether that of an envelope can be one: it goes into logs, headers, and environments of commands.
+fn is_id(id: &str) -> bool {
+    (1..=ID).contains(&id.len()) && !id.contains(char::is_control)
 }
 
 impl Message {
@@ -225,5 +235,13 @@ mod tests {
         let other = event("orders.fra");
         assert_eq!((other.partition(), other.topic()), (None, None));
         assert!(ours.age() > Duration::from_secs(1 << 30));
+    }
+
+    #[test]
+    fn what_an_envelope_says_is_an_id_only_if_it_can_be_one() {
+        assert!(is_id("1") && is_id("ä b") && is_id(&"x".repeat(255)));
+        for id in ["", "a\nb", "a\rb", "a\0b", "\u{85}", &"x".repeat(256)] {
+            assert!(!is_id(id), "{id:?}");
+        }
     }
 }

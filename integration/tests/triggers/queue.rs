@@ -121,9 +121,18 @@ impl Queue {
     }
 
     pub(crate) fn publish_bytes(&self, subject: &str, id: &str, payload: &[u8]) {
-        let (subject, payload) = (subject.to_owned(), payload.to_vec());
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, id);
+        self.publish_with(headers, subject, payload);
+    }
+
+    /// The same without a name for NATS.
+    pub(crate) fn publish_unnamed(&self, subject: &str, message: &Value) {
+        self.publish_with(HeaderMap::new(), subject, message.to_string().as_bytes());
+    }
+
+    fn publish_with(&self, headers: HeaderMap, subject: &str, payload: &[u8]) {
+        let (subject, payload) = (subject.to_owned(), payload.to_vec());
         self.ask(async |context| {
             let sent = context.publish_with_headers(subject, headers, payload.into()).await;
             sent.unwrap().await.unwrap();
