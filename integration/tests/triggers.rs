@@ -135,6 +135,17 @@ fn an_id_that_is_none_stops_nobody() {
 }
 
 #[test]
+fn what_has_the_same_id_of_another_source_has_a_dead_letter_of_its_own() {
+    let queue = Queue::start(&["fra"], &POWER.replace("[fra, muc]", "[fra]"), METAL);
+    let mut refused = event("1", "machine", now(), json!({ "type": "command" }));
+    queue.publish_unnamed("fra-machine", &refused);
+    refused["source"] = json!("another-api");
+    queue.publish_unnamed("fra-machine", &refused);
+    queue.dealt_with(2);
+    assert_eq!(queue.letters().len(), 2);
+}
+
+#[test]
 fn each_message_acts_once_whatever_is_killed() {
     let mut queue = Queue::start(&["fra", "muc"], POWER, METAL);
     let send = |queue: &Queue, numbers: std::ops::Range<usize>| {

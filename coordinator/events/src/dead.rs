@@ -145,7 +145,7 @@ pub(crate) async fn prepare(context: &Context) -> Result<(), Error> {
 
 /// Returns once the message is stored as a dead letter.
 pub(crate) async fn bury(message: &Message, reason: &str) -> Result<(), Error> {
-    let Message { event, attempts, headers, member, .. } = message;
+    let Message { event, attempts, headers, created_ns, member, .. } = message;
     if !member.buries {
         warn!(
             id = event.id,
@@ -172,7 +172,9 @@ pub(crate) async fn bury(message: &Message, reason: &str) -> Result<(), Error> {
             all.append(name.clone(), value.clone());
         }
     }
-    all.insert(NATS_MESSAGE_ID, one_line(&format!("{}.{}", member.name, event.id)));
+    // An id of its own is one of its source only, and a number is one of that very stream.
+    let id = format!("{}.{}.{created_ns}.{}", member.name, member.stream, event.sequence);
+    all.insert(NATS_MESSAGE_ID, one_line(&id));
     all.insert(REASON, one_line(reason));
     all.insert(CHANNEL, one_line(&member.name));
     all.insert(ATTEMPTS, attempts.to_string());

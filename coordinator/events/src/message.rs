@@ -50,7 +50,7 @@ pub struct Message {
     pub(crate) headers: HeaderMap,
     reply: String,
     /// When its stream was made; another has other messages under the same numbers.
-    created_ns: i64,
+    pub(crate) created_ns: i64,
     pub(crate) member: Arc<Member>,
 }
 
