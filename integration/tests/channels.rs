@@ -14,6 +14,10 @@ use serde_json::json;
 /// How long something is given that must not happen.
 const NEVER: Duration = Duration::from_millis(700);
 
+/// Most that a server takes as a message, headers included, and a stream as headers.
+const LARGEST: usize = 1 << 20;
+const LARGEST_HEADERS: usize = 65_535;
+
 /// A dead letter.
 struct Letter {
     subject: String,
@@ -147,6 +151,35 @@ async fn what_is_refused_is_a_dead_letter_at_once_and_of_no_other_channel() {
     // The publisher's stream has nothing but events, so that their order can be checked.
     filled.publish(&["next"]).await;
     assert_eq!(next(&mut all).await.event.sequence, 3);
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_a_dead_letter_leaves_out_what_does_not_fit() {
+    let filled = Filled::start().await;
+    let mut member = filled.member(filled.channel("notify")).await;
+    // As long as the server takes, which a letter's headers make longer.
+    let padding = "x".repeat(LARGEST - 250);
+    filled.publish_as("garrison.fra.job.finished", "long", &json!({ "data": padding })).await;
+    let context = jetstream::new(async_nats::connect(filled.nats.address()).await.unwrap());
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Trace", "x".repeat(LARGEST_HEADERS - 100));
+    let subject = "garrison.fra.job.finished";
+    let sent = context.publish_with_headers(subject, headers, "on".into()).await;
+    sent.unwrap().await.unwrap();
+    for reason in ["no such pipeline", "it is no JSON"] {
+        ok(next(&mut member).await.reject(reason).await);
+    }
+    filled.publish(&["good"]).await;
+    assert_eq!(take(&mut member, 1).await, ["good"]);
+
+    let kept = letters(&filled).await;
+    assert_eq!(kept.len(), 2);
+    let length: usize = header(&kept[0], "Garrison-Left-Out").parse().unwrap();
+    assert!(kept[0].payload.is_empty() && length > LARGEST - 250, "{length}");
+    assert_eq!(header(&kept[0], "Garrison-Reason"), "no such pipeline");
+    assert_eq!(kept[1].payload, "on");
+    assert!(kept[1].headers.get("Trace").is_none());
+    assert!(kept[1].headers.get("Garrison-Left-Out").is_none());
 }
 
 #[tokio::test]

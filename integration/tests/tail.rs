@@ -236,6 +236,24 @@ fn a_command_acknowledges_rejects_and_is_tried_again() {
 }
 
 #[test]
+fn a_dead_letter_says_that_it_has_no_payload() {
+    let story = Story::begin();
+    let script = "cat > /dev/null; exit 65";
+    let _tail = story.tail(&["--channel", "notify", "--topic", "job.*", "--exec", script], 1);
+    // As long as the server takes, which a letter's headers make longer.
+    let long = json!({ "data": "x".repeat((1 << 20) - 250) });
+    story.runtime.block_on(story.filled.publish_as("garrison.fra.job.finished", "1", &long));
+    story.until("a dead letter", |it| it[0]["dead"] == 1 && it[0]["in_flight"] == 0);
+    let letters = story.says(&["dead", "-o", "json"]).json();
+    let bytes = letters[0]["left_out"].as_u64().unwrap();
+    assert!(bytes > (1 << 20) - 250 && letters[0]["message"].is_null(), "{letters:#}");
+    let table = story.says(&["dead"]).out;
+    let words =
+        format!("(its {bytes} bytes are too long for a dead letter: GARRISON has them as 1)");
+    assert!(table.contains(&words), "{table}");
+}
+
+#[test]
 fn a_killed_tail_leaves_its_event_to_the_next_and_a_living_one_keeps_it() {
     let story = Story::begin();
     let channel = [

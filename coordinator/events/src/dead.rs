@@ -4,12 +4,15 @@
 //! its stream, so a message of somebody else there would break its order; and a reader of
 //! `garrison.>` or `garrison.*.job.*` must not take a dead letter for an event.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, StorageType};
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{self, Context, ErrorCode};
+use bytes::Bytes;
 use serde::Serialize;
 use tracing::warn;
 
@@ -35,6 +38,12 @@ const ID: &str = "Garrison-Id";
 const SEQUENCE: &str = "Garrison-Sequence";
 const ORIGIN: &str = "Garrison-Stream";
 
+/// How long a payload was that is left out.
+const LEFT_OUT: &str = "Garrison-Left-Out";
+
+/// How headers begin that a letter has of its own.
+const OURS: [&str; 2] = ["Nats-", "Garrison-"];
+
 /// Most of a text that a header keeps, in bytes.
 const WORDS: usize = 1000;
 
@@ -57,7 +66,10 @@ pub struct Letter {
     pub sequence: u64,
     /// When it was given up, in µs since 1970, by NATS.
     pub given_up_us: u64,
-    /// What was published: JSON as it is, anything else as a text.
+    /// How many bytes were published, if they are left out: with them it was longer than NATS takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
+    /// What was published: JSON as it is, anything else as a text; null if it is left out.
     pub message: serde_json::Value,
 }
 
@@ -100,6 +112,11 @@ impl Letter {
         let channel = header(CHANNEL);
         let subject = subject.strip_prefix(&self::subject(&channel, "")).unwrap_or(&subject);
         let text = || String::from_utf8_lossy(&payload).into_owned().into();
+        let left_out = header(LEFT_OUT).parse().ok();
+        let message = match left_out {
+            None => serde_json::from_slice(&payload).unwrap_or_else(|_| text()),
+            Some(_) => serde_json::Value::Null,
+        };
         Ok(Letter {
             subject: subject.to_owned(),
             channel,
@@ -109,7 +126,8 @@ impl Letter {
             stream: header(ORIGIN),
             sequence: header(SEQUENCE).parse().unwrap_or_default(),
             given_up_us: u64::try_from(stored).unwrap_or_default(),
-            message: serde_json::from_slice(&payload).unwrap_or_else(|_| text()),
+            left_out,
+            message,
         })
     }
 }
@@ -145,7 +163,7 @@ pub(crate) async fn prepare(context: &Context) -> Result<(), Error> {
 
 /// Returns once the message is stored as a dead letter.
 pub(crate) async fn bury(message: &Message, reason: &str) -> Result<(), Error> {
-    let Message { event, attempts, headers, created_ns, member, .. } = message;
+    let Message { event, attempts, member, .. } = message;
     if !member.buries {
         warn!(
             id = event.id,
@@ -156,37 +174,84 @@ pub(crate) async fn bury(message: &Message, reason: &str) -> Result<(), Error> {
         );
         return Ok(());
     }
+    let left_out = store(message, reason).await?;
     warn!(
         channel = member.name,
         id = event.id,
         subject = event.subject,
         attempts,
         reason,
+        left_out,
         "a message became a dead letter"
     );
-    let mut all = HeaderMap::new();
+    Ok(())
+}
+
+/// Stores as much of it as NATS takes; gives how many bytes of payload that left out.
+async fn store(message: &Message, reason: &str) -> Result<Option<usize>, Error> {
+    let Message { event, headers, member, .. } = message;
+    let (connection, _) = member.current()?;
+    let context = &connection.context;
+    let subject = subject(&member.name, &event.subject);
+    let mut own = told(message, reason);
+    let mut all = own.clone();
     // NATS' own say what the original was to be checked against.
-    let others = headers.iter().filter(|(name, _)| !name.to_string().starts_with("Nats-"));
-    for (name, values) in others {
+    let is_foreign = |name: &str| OURS.iter().all(|ours| !name.starts_with(ours));
+    for (name, values) in headers.iter().filter(|(name, _)| is_foreign(name.as_ref())) {
         for value in values {
             all.append(name.clone(), value.clone());
         }
     }
+    let payload = Bytes::copy_from_slice(&event.payload);
+    let mut left_out = None;
+    let mut sent = send(context, &subject, all, payload.clone()).await;
+    if sent.as_ref().is_err_and(is_too_long) {
+        sent = send(context, &subject, own.clone(), payload).await;
+    }
+    if sent.as_ref().is_err_and(is_too_long) {
+        left_out = Some(event.payload.len());
+        own.insert(LEFT_OUT, event.payload.len().to_string());
+        sent = send(context, &subject, own, Bytes::new()).await;
+    }
+    sent.map_err(Error::publish)?;
+    Ok(left_out)
+}
+
+/// What headers say of a message.
+fn told(message: &Message, reason: &str) -> HeaderMap {
+    let Message { event, attempts, created_ns, member, .. } = message;
+    let mut headers = HeaderMap::new();
     // An id of its own is one of its source only, and a number is one of that very stream.
     let id = format!("{}.{}.{created_ns}.{}", member.name, member.stream, event.sequence);
-    all.insert(NATS_MESSAGE_ID, one_line(&id));
-    all.insert(REASON, one_line(reason));
-    all.insert(CHANNEL, one_line(&member.name));
-    all.insert(ATTEMPTS, attempts.to_string());
-    all.insert(ID, one_line(&event.id));
-    all.insert(ORIGIN, one_line(&member.stream));
-    all.insert(SEQUENCE, event.sequence.to_string());
-    let letter = PublishMessage::build().headers(all).payload(event.payload.clone().into());
-    let (connection, _) = member.current()?;
-    let subject = subject(&member.name, &event.subject);
-    let sent = connection.context.send_publish(subject, letter).await.map_err(Error::publish)?;
-    sent.await.map_err(Error::publish)?;
+    headers.insert(NATS_MESSAGE_ID, one_line(&id));
+    headers.insert(REASON, one_line(reason));
+    headers.insert(CHANNEL, one_line(&member.name));
+    headers.insert(ATTEMPTS, attempts.to_string());
+    headers.insert(ID, one_line(&event.id));
+    headers.insert(ORIGIN, one_line(&member.stream));
+    headers.insert(SEQUENCE, event.sequence.to_string());
+    headers
+}
+
+/// Returns once it is stored.
+async fn send(
+    context: &Context,
+    subject: &str,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Result<(), PublishError> {
+    let letter = PublishMessage::build().headers(headers).payload(payload);
+    context.send_publish(subject.to_owned(), letter).await?.await?;
     Ok(())
+}
+
+/// Whether NATS takes no message of that length, or the stream none.
+fn is_too_long(error: &PublishError) -> bool {
+    let told = error.source().and_then(|it| it.downcast_ref::<jetstream::Error>());
+    let limits =
+        [ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM, ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM];
+    error.kind() == PublishErrorKind::MaxPayloadExceeded
+        || told.is_some_and(|it| limits.contains(&it.error_code()))
 }
 
 /// What a header may hold, cut at [`WORDS`].

@@ -42,12 +42,20 @@ async fn letters(options: &Options) -> Result<Vec<Letter>, Failure> {
 }
 
 fn row(letter: &Letter) -> Vec<String> {
+    let Letter { reason, stream, sequence, .. } = letter;
+    let reason = match letter.left_out {
+        None => reason.clone(),
+        Some(bytes) => format!(
+            "{reason} (its {bytes} bytes are too long for a dead letter: {stream} has them as \
+             {sequence})"
+        ),
+    };
     vec![
         output::moment(letter.given_up_us),
         letter.channel.clone(),
         letter.subject.clone(),
         letter.id.clone(),
         letter.attempts.to_string(),
-        letter.reason.clone(),
+        reason,
     ]
 }
