@@ -131,6 +131,37 @@ async fn what_is_attempted_too_often_becomes_a_dead_letter_once() {
 }
 
 #[tokio::test]
+async fn what_was_attempted_too_often_in_a_stream_that_is_gone_stops_nobody() {
+    let filled = Filled::start().await;
+    let second = Duration::from_secs(1);
+    let channel = Channel { timeout: second, max_attempts: 1, ..filled.channel("notify") };
+    let mut member = filled.member(channel).await;
+    let client = async_nats::connect(filled.nats.address()).await.unwrap();
+    let context = jetstream::new(client);
+    let mut config = context.get_stream(dead::STREAM).await.unwrap().cached_info().config.clone();
+    // It takes nothing meanwhile.
+    config.max_message_size = 1;
+    context.update_stream(config.clone()).await.unwrap();
+    filled.publish(&["bad"]).await;
+    assert_eq!(next(&mut member).await.attempts, 1);
+    let replaced = async {
+        let name = "GARRISON";
+        let is_tried = || async {
+            let stream = context.get_stream(name).await.unwrap();
+            let info = stream.consumer_info("notify").await.unwrap();
+            (info.num_redelivered > 0).then_some(())
+        };
+        while is_tried().await.is_none() {}
+        context.delete_stream(name).await.unwrap();
+        config.max_message_size = -1;
+        context.update_stream(config).await.unwrap();
+        filled.publish(&["good"]).await;
+    };
+    let (message, ()) = tokio::join!(next(&mut member), replaced);
+    assert_eq!(message.event.id, "good");
+}
+
+#[tokio::test]
 async fn what_is_refused_is_a_dead_letter_at_once_and_of_no_other_channel() {
     let filled = Filled::start().await;
     let mut member = filled.member(filled.channel("notify")).await;

@@ -33,7 +33,7 @@ pub struct Consumer {
     member: Arc<Member>,
     attached: Option<Attached>,
     known: Option<Known>,
-    /// What was attempted too often, until it is a dead letter.
+    /// What was attempted too often, and is to become a dead letter.
     over: Option<Message>,
     dropped: u64,
     /// How many of them were not told yet.
@@ -140,9 +140,9 @@ impl Consumer {
     /// A message, or none if none came for a while or it was dropped.
     async fn take(&mut self) -> Result<Option<Message>, Error> {
         self.attach().await?;
-        if let Some(message) = &self.over {
+        // If that fails, NATS gives it out again, unless its stream is another by now.
+        if let Some(message) = self.over.take() {
             message.reject(&format!("attempted {} times", message.attempts)).await?;
-            self.over = None;
         }
         let Some(mut message) = self.receive().await? else {
             self.tell_dropped();
