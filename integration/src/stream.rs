@@ -80,6 +80,19 @@ impl Filled {
         }
     }
 
+    /// Publishes so many events as `garrison.fra.job.finished`, with their numbers as ids.
+    ///
+    /// # Panics
+    /// If NATS refuses.
+    pub async fn publish_many(&self, count: u64) {
+        let mut link = self.link().await;
+        for id in 1..=count {
+            let subject = "garrison.fra.job.finished".to_owned();
+            let sent = ok(link.send(&id.to_string(), subject, b"{}".to_vec()).await);
+            ok(sent.stored().await);
+        }
+    }
+
     /// Publishes an event with more in its envelope.
     ///
     /// # Panics

@@ -423,6 +423,51 @@ async fn a_channel_may_begin_with_what_is_there() {
     assert_eq!(take(&mut filled.member(since).await, 2).await, ["1", "2"]);
 }
 
+/// All that a replay gives, from where it is.
+async fn rest(replay: &mut Replay) -> Vec<String> {
+    let mut ids = Vec::new();
+    let read = async {
+        while let Some(event) = ok(replay.next().await) {
+            ids.push(event.id);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), read).await.expect("it ends");
+    ids
+}
+
+#[tokio::test]
+async fn a_replay_waits_for_a_slow_reader() {
+    let filled = Filled::start().await;
+    // More than are on their way at a time.
+    filled.publish_many(600).await;
+    let connection = filled.connection().await;
+    let mut replay = ok(Replay::open(&connection, "GARRISON", "garrison.>", 0).await);
+    assert_eq!(ok(replay.next().await).unwrap().id, "1");
+    // Where nothing else is said NATS keeps a consumer that asks for nothing for 5 s.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(rest(&mut replay).await.len(), 599);
+    // And leaves nothing behind.
+    assert!(ok(connection.channels("GARRISON").await).is_empty());
+}
+
+#[tokio::test]
+async fn a_replay_ends_though_events_leave_the_stream_meanwhile() {
+    let filled = Filled::start().await;
+    filled.publish(&["1", "2", "3"]).await;
+    let connection = filled.connection().await;
+    let open = || Replay::open(&connection, "GARRISON", "garrison.>", 0);
+    let (mut some, mut none, mut later) = (ok(open().await), ok(open().await), ok(open().await));
+    let client = async_nats::connect(filled.nats.address()).await.unwrap();
+    let stream = jetstream::new(client).get_stream("GARRISON").await.unwrap();
+    stream.purge().sequence(3).await.unwrap();
+    assert_eq!(rest(&mut some).await, ["3"]);
+    stream.purge().await.unwrap();
+    assert!(rest(&mut none).await.is_empty());
+    filled.publish(&["4", "5", "6"]).await;
+    assert!(rest(&mut later).await.is_empty());
+    assert_eq!(rest(&mut ok(open().await)).await, ["4", "5", "6"]);
+}
+
 #[tokio::test]
 async fn a_member_needs_no_more_rights_than_the_handbook_says() {
     let server = "authorization: { users: [{ user: boss, password: hunter2 },

@@ -1,5 +1,7 @@
 //! The channels of a stream: how they stand, how much they would get, made anew from a moment on.
 
+use std::time::Duration;
+
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::{ConsumerInfoErrorKind, GetStreamErrorKind};
@@ -12,6 +14,9 @@ use crate::{Connection, Error, dead};
 
 /// Tries to be the one who makes a channel that was deleted just now.
 const TRIES: usize = 5;
+
+/// How long NATS keeps a reader that asks for nothing: one that is shown page by page.
+const KEPT: Duration = Duration::from_secs(10 * 60);
 
 /// How a channel stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -131,7 +136,7 @@ impl Connection {
     }
 }
 
-/// A channel without acknowledgements, soon gone.
+/// A channel without acknowledgements, gone some minutes after it was read last.
 pub(crate) async fn reader(
     stream: &Stream,
     subject: &str,
@@ -142,6 +147,7 @@ pub(crate) async fn reader(
         deliver_policy: Start::Since(since_us).policy(),
         ack_policy: AckPolicy::None,
         filter_subject: subject.to_owned(),
+        inactive_threshold: KEPT,
         ..pull::Config::default()
     };
     stream.create_consumer(config).await.map_err(Error::api)
