@@ -307,7 +307,12 @@ async fn a_channel_that_is_another_is_refused_in_words() {
     let none = Channel::new("ORDERS", "orders.>", Name::Own);
     let mut none = ok(Consumer::new(filled.server(), none));
     let error = none.attach().await.unwrap_err().to_string();
-    assert!(error.contains("no stream ORDERS"), "{error}");
+    assert_eq!(error, "there is no stream ORDERS: whoever fills it makes it");
+    let client = async_nats::connect(filled.nats.address()).await.unwrap();
+    jetstream::new(client).delete_stream("GARRISON").await.unwrap();
+    let error = filled.connection().await.channels("GARRISON").await.unwrap_err().to_string();
+    let words = "there is no stream GARRISON: the coordinator makes it once it reaches NATS";
+    assert_eq!(error, words);
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ use crate::{Connection, Error, dead};
 /// Tries to be the one who makes a channel that was deleted just now.
 const TRIES: usize = 5;
 
+/// The stream of events, where nobody gives it another name.
+const OWN: &str = "GARRISON";
+
 /// How long NATS keeps a reader that asks for nothing: one that is shown page by page.
 const KEPT: Duration = Duration::from_secs(10 * 60);
 
@@ -156,9 +159,13 @@ pub(crate) async fn reader(
 /// The stream; a sentence if it is not there.
 pub(crate) async fn stream(context: &Context, name: &str) -> Result<Stream, Error> {
     context.get_stream(name).await.map_err(|error| match error.kind() {
-        GetStreamErrorKind::JetStream(error) if error.code() == 404 => Error::Missing(format!(
-            "there is no stream {name}: the coordinator makes it once it reaches NATS"
-        )),
+        GetStreamErrorKind::JetStream(error) if error.code() == 404 => {
+            let who = match name {
+                OWN => "the coordinator makes it once it reaches NATS",
+                _ => "whoever fills it makes it",
+            };
+            Error::Missing(format!("there is no stream {name}: {who}"))
+        }
         _ => Error::api(error),
     })
 }
