@@ -158,11 +158,13 @@ impl Publisher {
         let stream = Stream { name: stream, max_age, replicas };
         let mut link = Box::pin(Link::open(&self.server, &stream)).await?;
         let place = self.find_place(&link).await?;
-        info!(stream = self.nats.stream, from = %place.told, "events are published");
         self.place = Some(place);
         self.progress.told(place.told.whole());
-        self.progress.works();
-        said.clear();
+        // A stream that is there may still take nothing, as one that is full.
+        let mut works = self.source.last() <= place.told.whole();
+        if works {
+            self.works(place, said);
+        }
         let mut feed = Feed::new(self.source.clone(), place.told.whole().next());
         let mut save = interval(SAVE);
         save.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -171,10 +173,21 @@ impl Publisher {
                 batches = feed.next() => {
                     self.publish_batches(&mut link, &batches).await?;
                     pause.reset();
+                    if !works {
+                        works = true;
+                        self.works(place, said);
+                    }
                 }
                 _ = save.tick() => self.save().await,
             }
         }
+    }
+
+    /// Events are stored again, from `place` on.
+    fn works(&self, place: Place, said: &mut String) {
+        info!(stream = self.nats.stream, from = %place.told, "events are published");
+        self.progress.works();
+        said.clear();
     }
 
     /// Returns once all events of the batches are stored.

@@ -1,9 +1,13 @@
 //! What anybody can ask about events: their schemas, and who is behind.
 
+use std::future::Future;
 use std::process::Command;
 
 use integration::{Said, World, ok, program};
 use serde_json::{Value, json};
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use async_nats::jetstream::{self, Context};
 
 use crate::story::{Story, short, status_when};
 
@@ -70,4 +74,49 @@ fn it_is_told_who_is_behind_since_when_and_why_to_who_may_see_it() {
     let all_told = |it: &Value| it["trouble"].is_null() && it["behind"] == 0;
     status_when(&story.world, "its end", all_told);
     assert!(story.world.garrison(&["status"]).out.contains("events       all told\n"));
+}
+
+/// Asks NATS for something.
+fn ask<T, F: Future<Output = T>>(story: &Story, ask: impl FnOnce(Context) -> F) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = async_nats::connect(story.nats.address()).await.unwrap();
+        ask(jetstream::new(client)).await
+    })
+}
+
+#[test]
+fn a_full_stream_is_told_once_and_since_when_it_was_full() {
+    let mut story =
+        Story::with(&["fra"], &short("fra"), "debug: true", async_nats::ConnectOptions::new());
+    story.nats.start();
+    let full = Config {
+        name: "GARRISON".to_owned(),
+        subjects: vec!["garrison.>".to_owned()],
+        max_messages: 1,
+        discard: DiscardPolicy::New,
+        ..Config::default()
+    };
+    ask(&story, async |context| context.create_stream(full.clone()).await.map(drop)).unwrap();
+    story.configure("");
+    let run = story.runs(1);
+    let first = status_when(&story.world, "what is wrong", |it| !it["trouble"].is_null());
+    let reason = first["trouble"]["reason"].as_str().unwrap();
+    assert!(reason.contains("maximum messages exceeded"), "{reason}");
+    let nats = story.world.dir.path().join("nats/log");
+    let tries = || std::fs::read_to_string(&nats).unwrap().matches("garrison coordinator").count();
+    let before = tries();
+    let found = garrison::site::wait("three more tries", || (tries() >= before + 3).then_some(()));
+    found
+        .unwrap_or_else(|failure| panic!("{failure}\n{}", std::fs::read_to_string(&nats).unwrap()));
+    let again = status_when(&story.world, "what is wrong still", |it| !it["trouble"].is_null());
+    assert_eq!(again["trouble"], first["trouble"]);
+    let log = story.log();
+    assert_eq!(log.matches("events wait").count(), 1, "{log}");
+    assert!(log.matches("events are published").count() <= 1, "{log}");
+
+    let wide = Config { max_messages: -1, ..full };
+    ask(&story, async |context| context.update_stream(wide).await.map(drop)).unwrap();
+    story.told(&run);
+    status_when(&story.world, "its end", |it| it["trouble"].is_null() && it["behind"] == 0);
 }
