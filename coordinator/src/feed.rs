@@ -14,7 +14,7 @@ use std::time::Duration;
 use coordinator_core::event::Wall;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
 use crate::store::disk::Directory;
@@ -46,6 +46,8 @@ pub struct Feed {
     reading: Option<JoinHandle<Read>>,
     /// When commits have gathered for long enough; none while there are none.
     due: Option<Instant>,
+    /// When a journal that could not be read is tried again.
+    again: Option<Instant>,
 }
 
 /// What a blocking thread brought.
@@ -86,13 +88,24 @@ impl Source {
 impl Feed {
     /// A feed that begins with the batch `next`.
     pub fn new(source: Source, next: Seq) -> Feed {
-        Feed { source, next: next.max(Seq(1)), follower: None, reading: None, due: None }
+        Feed {
+            source,
+            next: next.max(Seq(1)),
+            follower: None,
+            reading: None,
+            due: None,
+            again: None,
+        }
     }
 
     /// Some batches, once there are any; dropping the future loses none. Never ready again once
     /// the driver ended.
     pub async fn next(&mut self) -> Vec<Changed> {
         loop {
+            if let Some(again) = self.again {
+                sleep_until(again).await;
+                self.again = None;
+            }
             match self.read().await {
                 Ok(batches) => {
                     if let Some(last) = batches.last() {
@@ -106,7 +119,7 @@ impl Feed {
                 }
                 Err(error) => {
                     error!(%error, "the journal cannot be read; trying again in 30 s");
-                    sleep(AGAIN).await;
+                    self.again = Some(Instant::now() + AGAIN);
                 }
             }
         }

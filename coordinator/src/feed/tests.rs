@@ -74,3 +74,31 @@ async fn what_was_archived_is_passed_over() {
     assert!(first > Seq(1) && first < Seq(30), "{first}");
     assert_eq!(Feed::new(source, Seq(1)).next().await[0].seq, first);
 }
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_read_is_not_tried_again_too_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, disk) = journal(folder.path());
+    for id in 1..=50_u64 {
+        journal.append(Wall(id), &[], &whole_run(id, "fra", true)).unwrap();
+    }
+    let first = disk.list().unwrap().into_iter().min().unwrap();
+    let segment = folder.path().join("journal").join(first);
+    let good = std::fs::read(&segment).unwrap();
+    let (_committed, receiver) = watch::channel(journal.last());
+    let mut feed = Feed::new(Source::new(disk, receiver), Seq(1));
+    std::fs::write(&segment, vec![b'x'; good.len()]).unwrap();
+    // Whoever reads does something else now and then, and drops the future.
+    let is_noticed = async {
+        while feed.again.is_none() {
+            let early = timeout(Duration::from_millis(100), feed.next()).await;
+            assert!(early.is_err(), "{early:?}");
+        }
+    };
+    timeout(AGAIN, is_noticed).await.unwrap();
+    std::fs::write(&segment, good).unwrap();
+    let early = timeout(Duration::from_secs(1), feed.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    feed.again = Some(Instant::now());
+    assert_eq!(feed.next().await[0].seq, Seq(1));
+}
