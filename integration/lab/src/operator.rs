@@ -364,7 +364,7 @@ impl Operator {
              mkdir -p /etc/sv/garrison-{partition}\ncat > /etc/sv/garrison-{partition}/run <<'END'\n\
              #!/bin/sh\nexec garrison agent --config /etc/garrison/{partition}.toml \
              --join-token-file /etc/garrison/{partition}.token >> /var/log/garrison-{partition}.log 2>&1\nEND\n\
-             chmod +x /etc/sv/garrison-{partition}/run\nsystemctl enable garrison-{partition}"
+             chmod +x /etc/sv/garrison-{partition}/run\nsystemctl enable --now garrison-{partition}"
         ))?;
         Ok(())
     }
