@@ -16,6 +16,7 @@ pub mod processes;
 pub mod receiver;
 pub mod sshd;
 pub mod stream;
+pub mod vm;
 
 use std::io::{Write, read_to_string};
 use std::path::{Path, PathBuf};

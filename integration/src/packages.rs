@@ -2,8 +2,10 @@
 //! outside of the checkout.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use sha2::{Digest, Sha256};
 
 /// A folder for Python's `PYTHONPATH` with packages of PyPI, such as `nats-py==2.16.0`, and what they need.
 /// Its `bin` has their programs.
@@ -40,21 +42,32 @@ pub fn npm(name: &str, version: &str) -> PathBuf {
     folder.join("package")
 }
 
-/// The folder of that name in the cache, filled by `fill` if it is not there. Of two that fill it at
-/// the same time one wins.
+/// A folder that this program made: it is called with the folder as its only argument, once for each version of
+/// itself.
+///
+/// # Panics
+/// If it fails.
+pub fn made(name: &str, by: &Path) -> PathBuf {
+    let version = Sha256::digest(fs::read(by).expect("a program"));
+    let version: String = version[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    kept(&format!("{name}-{version}"), |folder| run(Command::new(by).arg(folder)))
+}
+
+/// The folder of that name in the cache, filled by `fill` if it is not there. Of two that want it at the same time one
+/// waits for the other.
 fn kept(name: &str, fill: impl FnOnce(&PathBuf)) -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache");
     let cache = cache.unwrap_or_else(home).join("garrison-tests");
+    fs::create_dir_all(&cache).expect("a cache");
+    let lock = fs::File::create(cache.join(format!("{name}.lock"))).expect("a lock");
+    lock.lock().expect("a lock");
     let folder = cache.join(name);
     if !folder.exists() {
-        fs::create_dir_all(&cache).expect("a cache");
         let filling = tempfile::Builder::new().prefix("filling-").tempdir_in(&cache);
-        let filling = filling.expect("a folder in the cache").keep();
-        fill(&filling);
-        if fs::rename(&filling, &folder).is_err() {
-            fs::remove_dir_all(&filling).expect("it is ours");
-        }
+        let filling = filling.expect("a folder in the cache");
+        fill(&filling.path().to_owned());
+        fs::rename(filling.keep(), &folder).expect("a folder of the cache");
     }
     folder
 }

@@ -32,7 +32,8 @@ pub fn text(site: &Site<'_>, outside: &Outside) -> String {
     let mut text = format!(
         "partition: {partition}\nlabels: {{ kind: partition }}\ntimezone: Europe/Berlin\n\
          windows: {{ maintenance: [{{ from: \"00:00\", to: \"24:00\" }}] }}\n\
-         variables:\n  DEPLOYMENT_IMAGE: {image}\n  DEPLOY_KEY: \"{deploy_key}\"\n  \
+         variables:\n  DEPLOYMENT_IMAGE: {image}\n  INSTALLER_IMAGE: {image}\n  \
+         MIRROR: {3}\n  NAMESERVERS: {3}\n  TIMESERVERS: {3}\n  DEPLOY_KEY: \"{deploy_key}\"\n  \
          NETWORK: 10.0.{number}.0/24\n  ADMINS: \"{2}/32 {3}/32\"\n  SERVERS: \"{0} {1}\"\n  IMAGES: {0}\n  BMC_USER: admin\n  IPMI_CIPHER: \"3\"\n  COORDINATOR: \"{coordinator}\"\n\
          agents:\n  \
          mgmt01: {{ device: mgmt01, labels: {{ place: inside }} }}\n  \
@@ -137,7 +138,10 @@ fn variables(place: Place, number: u8, outside: &Outside) -> Vec<(&'static str, 
             variables.push(("FORWARDS", forwards));
         }
         Role::MgmtServer => {
+            let port = |other: Place| format!("{}={}", other.name(), place.port_mac(number, other));
+            variables.push(("PORTS", spaced(place.neighbours().map(port))));
             variables.push(("INSTALL_PORT", format!("fw0{}", place.number)));
+            variables.push(("INSTALL_DISK", "/dev/sda".to_owned()));
             variables.push(("UNNUMBERED", "true".to_owned()));
         }
         role => {

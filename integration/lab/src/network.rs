@@ -74,10 +74,13 @@ impl Outside {
             // Each cable has two ends and is made by one of them.
             for other in machine.neighbours().filter(|other| machine.name() < other.name()) {
                 let (port, far) = (other.name(), machine.name());
+                let (mac, peer) =
+                    (machine.port_mac(partition, other), other.port_mac(partition, machine));
                 let theirs = namespace(other);
                 let _ = writeln!(
                     text,
-                    "link add {port} netns {own} type veth peer name {far} netns {theirs}"
+                    "link add {port} netns {own} address {mac} type veth \
+                     peer name {far} address {peer} netns {theirs}"
                 );
             }
             if let Some(other) = machine.managed_by() {

@@ -196,7 +196,7 @@ impl Operator {
         for number in [1, 2] {
             let place = Place { role: Role::MgmtServer, number };
             let server = partition.machine(&place.name())?;
-            let iso = find(&files, &format!("iso/{}.iso", place.name()))?;
+            let iso = find(&files, &format!("{}.iso", place.name()))?;
             fs::copy(iso, server.chassis().join("media.iso"))?;
             let firewall =
                 lab.outside.firewall(partition.number, Place { role: Role::MgmtFirewall, number });

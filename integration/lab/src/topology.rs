@@ -107,6 +107,11 @@ impl Place {
         format!("02:00:00:00:{partition:02x}:{:02x}", self.octet())
     }
 
+    /// The hardware address of its port that leads to a neighbour.
+    pub fn port_mac(self, partition: u8, neighbour: Place) -> String {
+        format!("02:00:02:{partition:02x}:{:02x}:{:02x}", self.octet(), neighbour.octet())
+    }
+
     /// The network of four addresses between its management port and what that is cabled to; none
     /// for machines without such a port.
     pub fn management(self, partition: u8) -> Option<Ipv4Addr> {
