@@ -23,7 +23,7 @@ use pipelines::outcome::{Exit, Outcome};
 use proto::log::Stream;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::ansible::{self, Guest, Seen};
 use super::secrets::ForProcess;
@@ -42,6 +42,9 @@ const SETTLE: Duration = Duration::from_millis(50);
 
 /// How long processes may take to end on SIGKILL.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long after its job somebody who ends both, such as a host that shuts down, may take to tell the runner.
+const BEHIND: Duration = Duration::from_secs(1);
 
 /// Where programs are looked for if the agent's own environment does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -99,6 +102,11 @@ impl Executor for Process {
             Err(error) => return Outcome::InfraError { reason: error.to_string() },
         };
         let ending = running.see_through(context).await;
+        if let Ok(Ending::Exited(Err(exit))) = &ending
+            && is_told_to_end(exit)
+        {
+            let _ = timeout(BEHIND, context.stop.requested()).await;
+        }
         let ended = running.end_all(context).await;
         let ending = running.drain(&mut context.output).and(ending);
         outcome(ending, ended, context)
@@ -271,6 +279,12 @@ fn outcome(
             Outcome::Lost { reason: format!("{error}; {left}"), may_run: true }
         }
     }
+}
+
+/// Whether SIGTERM ended the script, or what its last line waited for.
+fn is_told_to_end(exit: &Exit) -> bool {
+    const TERM: i32 = Signal::SIGTERM as i32;
+    matches!(exit, Exit::Signal(TERM)) || matches!(exit, Exit::Code(code) if *code == 128 + TERM)
 }
 
 /// A script that failed while its end was requested did so because of that: a host that shuts down

@@ -166,6 +166,26 @@ async fn a_runner_that_is_told_to_end_ends_its_job() {
     assert_eq!(marked(&attempt), [0; 0]);
 }
 
+/// Its host shuts down, and signals the job first: all of it, or what its last line waits for.
+#[tokio::test]
+async fn a_job_that_is_told_to_end_before_its_runner_has_not_failed() {
+    let host = Host::new();
+    for first in [0, 1] {
+        let mut handle = host.start(&["echo ready", "sleep 1000"]).await;
+        until_output(&mut handle, "\nready\n").await;
+        let runner = runners(handle.attempt())[0];
+        until("shell and sleep", || marked(handle.attempt()).len() == 2).await;
+        for &process in &marked(handle.attempt())[first..] {
+            signal(process, Signal::SIGTERM);
+        }
+        until("its end", || marked(handle.attempt()).is_empty()).await;
+        signal(runner, Signal::SIGTERM);
+        let outcome = finish(handle).await.1.outcome;
+        let told = matches!(&outcome, Outcome::InfraError { reason } if reason.contains("SIGTERM"));
+        assert!(told, "{outcome:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_order_that_cannot_be_read_ends_without_a_start() {
     let host = Host::new();
