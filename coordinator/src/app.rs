@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use axum::middleware::from_fn_with_state;
 use coordinator_core::actor::Actor;
+use coordinator_core::trigger::Trigger;
 use proto::v1::enrolment_server::EnrolmentServer;
 use proto::v1::link_server::LinkServer;
 use tokio::net::TcpListener;
@@ -91,14 +92,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         logins,
         programs: Programs::new(contents.clone()),
         secrets: secrets.clone(),
-        metrics: Arc::clone(&metrics),
+        metrics,
         stop: stop.clone(),
     };
     let tasks = TaskTracker::new();
     let sessions = Sessions {
         driver: handle.clone(),
         ca: Arc::clone(&ca),
-        view: view.clone(),
+        view,
         logs,
         contents: contents.clone(),
         secrets,
@@ -111,28 +112,40 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 
     let mut parts = JoinSet::new();
     parts.spawn(serve_agents(agents, sessions, ca, Arc::clone(&config), stop.clone()));
+    start_resolving(&mut parts, &api, pending, &stop)?;
     parts.spawn(serve_http(http, api, stop.clone()));
-    parts.spawn(contents.clone().keep_swept(stop.clone()));
-    let resolver = Resolver::new(Arc::clone(&config), contents, handle.clone());
-    let watcher = resolver.watcher(view.clone());
-    let reading = Reading {
-        config: Arc::clone(&config),
-        driver: handle.clone(),
-        view: view.clone(),
-        preview: resolver.preview(),
-        metrics,
-        unseen: watcher.unseen(),
-    };
-    for listener in listeners(&config, &reading)? {
-        parts.spawn(listener.run(stop.clone()));
-    }
-    parts.spawn(watcher.run(stop.clone()));
-    parts.spawn(resolver.run(pending, stop.clone()));
+    parts.spawn(contents.keep_swept(stop.clone()));
     telling.start(&mut parts, &stop);
     let until = until_stopped(&mut parts, driver, log_store.logs(), &stop).await;
     stop.cancel();
     until?;
     drain(parts, tasks, log_store, handle).await
+}
+
+/// Starts whoever makes runs of triggers, and whoever finds triggers in repositories, schedules and events.
+fn start_resolving(
+    parts: &mut JoinSet<anyhow::Result<()>>,
+    api: &Api,
+    pending: mpsc::UnboundedReceiver<Box<Trigger>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Api { config, contents, driver, view, metrics, .. } = api;
+    let resolver = Resolver::new(Arc::clone(config), contents.clone(), driver.clone());
+    let watcher = resolver.watcher(view.clone());
+    let reading = Reading {
+        config: Arc::clone(config),
+        driver: driver.clone(),
+        view: view.clone(),
+        preview: resolver.preview(),
+        metrics: Arc::clone(metrics),
+        unseen: watcher.unseen(),
+    };
+    for listener in listeners(config, &reading)? {
+        parts.spawn(listener.run(stop.clone()));
+    }
+    parts.spawn(watcher.run(stop.clone()));
+    parts.spawn(resolver.run(pending, stop.clone()));
+    Ok(())
 }
 
 /// Whoever reads events that start pipelines.
