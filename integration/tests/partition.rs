@@ -125,7 +125,11 @@ fn firewalls_let_in_those_who_administer_alone(lab: &Lab) {
 /// It finds one management leaf that cannot be worked at, which a person waives, so that the fabric has its
 /// turn all the same; made good, the run is, too.
 fn a_second_run_changes_nothing(lab: &Lab, operator: &Operator) {
-    let leaf = ok(lab.partitions[0].machine("mleaf02"));
+    let machine = |name: &str| ok(lab.partitions[0].machine(name));
+    let leaf = machine("mleaf02");
+    let routing =
+        || ["fw01", "fw02", "mgmt01", "mgmt02"].map(|it| ok(machine(it).console("pidof bgpd")));
+    let before = routing();
     ok(leaf.console("mv /etc/frr /etc/frr.away\ntouch /etc/frr"));
     let arguments = ["--limit", PARTITION, "--input", "restart=false"];
     let run = ok(operator.trigger("bootstrap-partition", &arguments));
@@ -155,6 +159,7 @@ fn a_second_run_changes_nothing(lab: &Lab, operator: &Operator) {
     let hosts = hosts(&detail);
     assert_eq!(hosts.len(), 14, "{hosts:#?}");
     assert!(hosts.iter().all(|host| host["changed"].is_null()), "{hosts:#?}");
+    assert_eq!(routing(), before, "FRR was restarted");
 }
 
 /// What the playbooks of a run did at each machine.

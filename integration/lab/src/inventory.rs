@@ -71,10 +71,11 @@ pub fn text(site: &Site<'_>, outside: &Outside) -> String {
                 text,
                 "  {}-outside:\n    address: {firewall}\n    port: {}\n    user: admin\n    \
                  host_ca: \"{}\"\n    role: mgmt-server-outside\n    \
-                 variables: {{ SERVER: {0} }}",
+                 variables: {{ SERVER: {0}, UPLINKS: \"{3}\" }}",
                 place.name(),
                 forwarded(place),
                 host_ca.trim(),
+                uplinks(place),
             );
         }
     }
@@ -106,9 +107,8 @@ fn variables(place: Place, number: u8, outside: &Outside) -> Vec<(&'static str, 
         ("LOOPBACK", place.loopback(number).to_string()),
         ("NEIGHBOURS", spaced(place.neighbours().map(Place::name))),
     ];
-    // Its neighbours stand in the order in which a partition comes up.
     if matches!(place.role, Role::MgmtServer | Role::MgmtSpine | Role::MgmtLeaf) {
-        variables.push(("UPLINKS", spaced(place.neighbours().take(2).map(Place::name))));
+        variables.push(("UPLINKS", uplinks(place)));
     }
     // What its ports are called and which addresses they have, and who gets which by DHCP there.
     let mut addresses = Vec::new();
@@ -165,6 +165,11 @@ fn variables(place: Place, number: u8, outside: &Outside) -> Vec<(&'static str, 
         variables.push(("LEASES", spaced(leases.into_iter())));
     }
     variables
+}
+
+/// The two of its neighbours that come up before it: they stand in that order.
+fn uplinks(place: Place) -> String {
+    spaced(place.neighbours().take(2).map(Place::name))
 }
 
 fn spaced(words: impl Iterator<Item = String>) -> String {
