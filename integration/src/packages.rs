@@ -1,5 +1,5 @@
-//! Packages of PyPI and npm that tests check against: installed once, into a cache of this user's
-//! outside of the checkout.
+//! What tests need and no Debian package brings: packages of PyPI and npm, and images. Made once, into a cache of
+//! this user's outside of the checkout.
 
 use std::fs;
 use std::path::{Path, PathBuf};

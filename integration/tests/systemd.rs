@@ -65,9 +65,14 @@ fn commands(number: usize) -> String {
     blocks(section).swap_remove(number).text
 }
 
-fn booted() -> (TempDir, Vm) {
+/// A machine with a coordinator, and the pipeline `work`.
+fn coordinator(pipeline: &str) -> (TempDir, Vm) {
     let dir = tempfile::tempdir().unwrap();
     let vm = Vm::boot(dir.path());
+    unpack(&vm, dir.path(), pipeline);
+    vm.insist(&commands(0));
+    vm.insist("chown --recursive garrison /srv/infra");
+    until(&vm, "the coordinator to answer", "sudo -u garrison garrison runs");
     (dir, vm)
 }
 
@@ -136,16 +141,12 @@ const ACTIVE: &str = "systemctl is-active garrison-coordinator garrison-agent";
 
 #[test]
 fn services_are_installed_as_the_handbook_says_and_jobs_outlive_them() {
-    let (dir, vm) = booted();
     let pipeline = format!(
         "on: {{ manual: {{}} }}\npartitions: [fra-equ01]\njobs:\n  contained:\n    \
          container: {{ image: registry.example.org/shell:1, pull: never, network: none }}\n    \
          run: {WORK:?}\n  processed:\n    process: {{}}\n    run: {WORK:?}\n"
     );
-    unpack(&vm, dir.path(), &pipeline);
-    vm.insist(&commands(0));
-    vm.insist("chown --recursive garrison /srv/infra");
-    until(&vm, "the coordinator to answer", "sudo -u garrison garrison runs");
+    let (_dir, vm) = coordinator(&pipeline);
     garrison(&vm, "agents token --partition fra-equ01 --name mgmt01 > /root/join-token");
     for line in commands(1).lines() {
         match line.split_once('#') {
@@ -187,16 +188,12 @@ fn services_are_installed_as_the_handbook_says_and_jobs_outlive_them() {
 /// A management server's agent, as `bootstrap-partition` installs it: its jobs are root without bounds.
 #[test]
 fn jobs_restart_the_agent_of_the_librarys_unit_and_go_on() {
-    let (dir, vm) = booted();
     let pipeline = format!(
         "on: {{ manual: {{}} }}\npartitions: [fra-equ01]\njobs:\n  administers:\n    process: {{}}\n    \
          run:\n      - systemctl restart garrison-agent\n      - echo restarted > /etc/restarted\n      \
          - {WORK:?}\n"
     );
-    unpack(&vm, dir.path(), &pipeline);
-    vm.insist(&commands(0));
-    vm.insist("chown --recursive garrison /srv/infra");
-    until(&vm, "the coordinator to answer", "sudo -u garrison garrison runs");
+    let (_dir, vm) = coordinator(&pipeline);
     let unit = Path::new(ROOT).join("pipelines/library/files/garrison-agent.service");
     vm.copy(&[unit], "/etc/systemd/system");
     vm.insist("install -m 755 garrison /usr/local/bin/; install -m 644 agent.toml policy.toml /etc/garrison/");
