@@ -2,11 +2,13 @@
 //! The demo shows one; tests and benchmarks drive one.
 
 pub mod forge;
+mod port;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -16,6 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
+pub use self::port::Port;
 use crate::client::Client;
 use crate::exit::Failure;
 
@@ -39,7 +42,7 @@ pub struct Site {
     env: Vec<(String, String)>,
     max_age_s: u32,
     /// Where agents reach the coordinator.
-    address: String,
+    address: Ipv4Addr,
     /// What an agent's process is started by; empty for none.
     within: Vec<String>,
     more: String,
@@ -48,17 +51,16 @@ pub struct Site {
 }
 
 /// Where the coordinator listens; kept over its restarts.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Ports {
-    http: String,
-    agents: String,
+    http: Port,
+    agents: Port,
 }
 
 #[derive(Debug, Deserialize)]
 struct LocalAdmin {
     url: String,
     token: String,
-    agents: String,
 }
 
 impl Site {
@@ -74,7 +76,7 @@ impl Site {
             agents: BTreeMap::new(),
             env: Vec::new(),
             max_age_s: 0,
-            address: "127.0.0.1".to_owned(),
+            address: Ipv4Addr::LOCALHOST,
             within: Vec::new(),
             more: String::new(),
             names: Vec::new(),
@@ -122,7 +124,15 @@ impl Site {
     /// Starts the coordinator, or starts it again on the same addresses.
     pub fn start_coordinator(&mut self) -> Result<(), Failure> {
         let config = self.dir.join("coordinator.toml");
-        fs::write(&config, self.coordinator_config())?;
+        let ports = match self.ports.take() {
+            Some(ports) => ports,
+            None => Ports {
+                http: Port::reserve(Ipv4Addr::LOCALHOST)?,
+                agents: Port::reserve(self.address)?,
+            },
+        };
+        fs::write(&config, self.coordinator_config(&ports))?;
+        self.ports = Some(ports);
         let admin = self.data().join("local-admin.json");
         // What an earlier process left says nothing about this one.
         let _ = fs::remove_file(&admin);
@@ -130,11 +140,8 @@ impl Site {
         command.arg("coordinator").arg("--config").arg(&config);
         let child = self.spawn(command, "coordinator.log")?;
         self.coordinator = Some(child);
-        let admin = wait("the coordinator to serve", || self.local_admin().ok())
+        wait("the coordinator to serve", || self.local_admin().ok())
             .map_err(|failure| self.with_log(failure, "coordinator.log"))?;
-        let http = admin.url.trim_start_matches("http://").to_owned();
-        let port = admin.agents.rsplit(':').next().unwrap_or_default();
-        self.ports = Some(Ports { http, agents: format!("{}:{port}", self.address) });
         Ok(())
     }
 
@@ -248,8 +255,8 @@ impl Site {
     }
 
     /// A coordinator that is started from now on is reached by agents at this address of the host.
-    pub fn set_address(&mut self, address: &str) {
-        self.address = address.to_owned();
+    pub fn set_address(&mut self, address: Ipv4Addr) {
+        self.address = address;
     }
 
     /// Agents that are started from now on are started by this command, such as one that enters a
@@ -324,9 +331,7 @@ impl Site {
         serde_json::from_str(&text).map_err(Failure::internal)
     }
 
-    fn coordinator_config(&self) -> String {
-        let free = Ports { http: "127.0.0.1:0".into(), agents: format!("{}:0", self.address) };
-        let ports = self.ports.as_ref().unwrap_or(&free);
+    fn coordinator_config(&self, ports: &Ports) -> String {
         let mut text = format!(
             "data = {:?}\n\n[agents]\nlisten = \"{}\"\nnames = [\"{}\"]\n\n\
              [http]\nlisten = \"{}\"\n\n[[repositories]]\nname = \"{REPOSITORY}\"\nurl = {:?}\n\

@@ -83,7 +83,7 @@ fn site_behind(dir: &Path, jobs: &str, capacity: u32, namespace: Option<&Namespa
     ok(site.commit(&files));
     site.set_max_age(3600);
     if let Some(namespace) = namespace {
-        site.set_address(&namespace.address());
+        site.set_address(namespace.address());
         site.start_agents_by(&namespace.enter());
     }
     ok(site.start_coordinator());

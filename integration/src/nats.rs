@@ -1,11 +1,13 @@
 //! A NATS server of a test's own, and what its stream holds.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use async_nats::ConnectOptions;
 use async_nats::jetstream;
+use garrison::site::Port;
 use serde_json::Value;
 
 use crate::processes::Frozen;
@@ -36,7 +38,7 @@ pub struct Nats {
     release: Release,
     dir: PathBuf,
     more: String,
-    port: Option<u16>,
+    port: Port,
     server: Option<Child>,
 }
 
@@ -67,7 +69,8 @@ impl Nats {
     pub fn of(release: Release, dir: &Path, more: &str) -> Nats {
         let dir = dir.join("nats");
         fs::create_dir_all(&dir).expect("a folder");
-        Nats { release, dir, more: more.to_owned(), port: None, server: None }
+        let port = Port::reserve(Ipv4Addr::LOCALHOST).expect("a free port");
+        Nats { release, dir, more: more.to_owned(), port, server: None }
     }
 
     /// Starts it, or starts it again at the same address on the same store.
@@ -75,10 +78,9 @@ impl Nats {
     /// # Panics
     /// If it does not come up.
     pub fn start(&mut self) {
-        // -1 takes a free port.
-        let port = self.port.map_or(-1, i32::from);
         let config = format!(
-            "host: 127.0.0.1\nport: {port}\njetstream: {{ store_dir: {:?} }}\n{}\n",
+            "listen: \"{}\"\njetstream: {{ store_dir: {:?} }}\n{}\n",
+            self.address(),
             self.store(),
             self.more
         );
@@ -86,21 +88,18 @@ impl Nats {
         fs::write(&file, config).expect("its configuration is written");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log"));
         let server = Command::new(self.release.program())
-            .args(["--ports_file_dir".as_ref(), self.dir.as_os_str()])
             .arg("--config")
             .arg(&file)
             .stdout(Stdio::null())
             .stderr(log.expect("a log"))
             .spawn()
             .expect("nats-server is missing: deploy/install-test-needs");
-        let ports = self.dir.join(format!("nats-server_{}.ports", server.id()));
         self.server = Some(server);
-        let port = garrison::site::wait("nats-server to serve", || {
-            let ports: Value = serde_json::from_str(&fs::read_to_string(&ports).ok()?).ok()?;
-            ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+        let serves = garrison::site::wait("nats-server to serve", || {
+            TcpStream::connect(self.port.address()).ok()
         });
         let log = || fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        self.port = Some(port.unwrap_or_else(|failure| panic!("{failure}:\n{}", log())));
+        serves.unwrap_or_else(|failure| panic!("{failure}:\n{}", log()));
     }
 
     /// Ends it as a crash would.
@@ -142,11 +141,8 @@ impl Nats {
     }
 
     /// Its address, such as `127.0.0.1:4222`.
-    ///
-    /// # Panics
-    /// If it was never started.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port.expect("it was started"))
+        self.port.to_string()
     }
 
     /// All messages of the stream, in order; none while there is no stream.

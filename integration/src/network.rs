@@ -40,8 +40,8 @@ impl Namespace {
     }
 
     /// This host's address, as it is reached from inside.
-    pub fn address(&self) -> String {
-        self.address.to_string()
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
     }
 
     /// What starts a program inside.

@@ -1,11 +1,11 @@
 //! Real devices: an sshd each, on loopback, with keys of its own.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use garrison::site::wait;
+use garrison::site::{Port, wait};
 
 use crate::ok;
 
@@ -17,6 +17,7 @@ pub struct Sshd {
     /// Its host key, as inventories pin it.
     pub host_key: String,
     dir: PathBuf,
+    _reserved: Port,
 }
 
 impl Sshd {
@@ -37,10 +38,9 @@ impl Sshd {
     pub fn admitting(dir: &Path, authorized: &Path) -> Sshd {
         make_key(&dir.join("host"));
         fs::create_dir_all("/run/sshd").expect("a folder for sshd");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-        let port = port.expect("a free port").port();
+        let port = Port::reserve(Ipv4Addr::LOCALHOST).expect("a free port");
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nPidFile {0}/pid\n\
+            "ListenAddress {port}\nHostKey {0}/host\nPidFile {0}/pid\n\
              AuthorizedKeysFile {1}\nUsePAM no\nStrictModes no\nPermitUserRC no\n\
              MaxStartups 100\nSubsystem sftp internal-sftp\nSetEnv TMPDIR={0} HOME={0}\n",
             dir.display(),
@@ -53,9 +53,15 @@ impl Sshd {
             .stderr(Stdio::null())
             .spawn()
             .expect("sshd starts: install openssh-server");
-        ok(wait("sshd to listen", || TcpStream::connect(("127.0.0.1", port)).ok()));
+        ok(wait("sshd to listen", || TcpStream::connect(port.address()).ok()));
         let host_key = fs::read_to_string(dir.join("host.pub")).expect("sshd's public key");
-        Sshd { daemon, port, host_key: host_key.trim().to_owned(), dir: dir.to_owned() }
+        Sshd {
+            daemon,
+            port: port.number(),
+            host_key: host_key.trim().to_owned(),
+            dir: dir.to_owned(),
+            _reserved: port,
+        }
     }
 
     /// Its line of an inventory; `more` stands behind what is known of it.

@@ -1,12 +1,12 @@
 //! Machines that QEMU emulates, for what namespaces do not have: firmware, a kernel of its own, systemd.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use garrison::site::wait_within;
+use garrison::site::{Port, wait_within};
 
 use crate::{Said, packages};
 
@@ -57,7 +57,7 @@ impl Drop for Machine {
 #[derive(Debug)]
 pub struct Vm {
     machine: Machine,
-    port: u16,
+    port: Port,
     key: PathBuf,
 }
 
@@ -68,8 +68,7 @@ impl Vm {
     /// If it does not.
     pub fn boot(dir: &Path) -> Vm {
         let files = packages::made("vm", Path::new(IMAGE));
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-        let port = port.expect("a free port").port();
+        let port = Port::reserve(Ipv4Addr::LOCALHOST).expect("a free port");
         let file = |name: &str| files.join(name).display().to_string();
         let parts = [
             "-kernel".to_owned(),
@@ -81,7 +80,7 @@ impl Vm {
             "-drive".to_owned(),
             format!("file={},format=raw,if=virtio,snapshot=on", file("disk")),
             "-netdev".to_owned(),
-            format!("user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
+            format!("user,id=net,restrict=on,hostfwd=tcp:{port}-:22"),
             "-device".to_owned(),
             "virtio-net-pci,netdev=net,romfile=".to_owned(),
         ];
@@ -104,7 +103,7 @@ impl Vm {
     /// If ssh is missing.
     pub fn run(&self, script: &str) -> Said {
         let mut ssh = Command::new("ssh");
-        ssh.args(self.login()).args(["-p", &self.port.to_string(), "root@127.0.0.1"]);
+        ssh.args(self.login()).args(["-p", &self.port.number().to_string(), "root@127.0.0.1"]);
         ssh.arg(format!("set -e; {script}"));
         Said::from(ssh.output().expect("ssh is missing: deploy/install-test-needs"))
     }
@@ -125,7 +124,7 @@ impl Vm {
     /// If one cannot be copied.
     pub fn copy(&self, files: &[PathBuf], to: &str) {
         let mut scp = Command::new("scp");
-        scp.args(self.login()).args(["-r", "-P", &self.port.to_string()]).args(files);
+        scp.args(self.login()).args(["-r", "-P", &self.port.number().to_string()]).args(files);
         let output = scp.arg(format!("root@127.0.0.1:{to}")).output();
         let said = Said::from(output.expect("scp is missing: deploy/install-test-needs"));
         assert_eq!(said.code, 0, "{files:?}: {said:?}");

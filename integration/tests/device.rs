@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use garrison::site::Port;
 use integration::sshd::Sshd;
 use integration::{World, ok};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -145,14 +146,15 @@ fn a_job_waits_for_its_device_and_for_what_the_commits_authority_vouches_for() {
     let dir = tempfile::tempdir().unwrap();
     let device = Sshd::start(dir.path());
     let world = world(dir.path(), &device, &device.host_key);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let _tls = Tls::start(dir.path(), port);
+    let port = Port::reserve(Ipv4Addr::LOCALHOST).unwrap();
+    let _tls = Tls::start(dir.path(), port.number());
     let pipeline = format!(
         "on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n  switch:\n    ssh: {{ device: leaf01 }}\n    \
          run: 'true'\n    wait:\n      - ssh: {{}}\n      \
          - {{ run: echo state Established, output: 'Established$' }}\n      \
-         - {{ tls: \"localhost:{port}\", ca: files/ca.pem, interval: 1s, timeout: 20s }}\n  \
-         named:\n    wait: [{{ ssh: {{ device: leaf01 }} }}]\n"
+         - {{ tls: \"localhost:{}\", ca: files/ca.pem, interval: 1s, timeout: 20s }}\n  \
+         named:\n    wait: [{{ ssh: {{ device: leaf01 }} }}]\n",
+        port.number(),
     );
     let authority = fs::read_to_string(dir.path().join("ca.pem")).unwrap();
     ok(world.site.commit(&[(".garrison/deploy.yaml", &pipeline), ("files/ca.pem", &authority)]));

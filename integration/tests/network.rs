@@ -49,7 +49,7 @@ impl Story {
         let text = pipeline(dir.path());
         let inventory = "partition: fra\ndevices: {}\n";
         ok(site.commit(&[(".garrison/deploy.yaml", &text), ("partitions/fra.yaml", inventory)]));
-        site.set_address(&namespace.address());
+        site.set_address(namespace.address());
         site.start_agents_by(&namespace.enter());
         ok(site.start_coordinator());
         ok(site.add_agent("fra", "mgmt01", 8, OPEN_POLICY));

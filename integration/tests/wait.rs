@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 
+use garrison::site::Port;
 use integration::{World, ok};
 use serde_json::Value;
 
@@ -12,9 +13,9 @@ fn pipeline(jobs: &str) -> String {
     format!("on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n{jobs}")
 }
 
-/// A port of this host that nothing listens on.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Where nothing listens until the test does.
+fn reserve() -> Port {
+    Port::reserve(Ipv4Addr::LOCALHOST).unwrap()
 }
 
 /// A site whose agent has this policy.
@@ -31,14 +32,14 @@ fn is_running(detail: &Value) -> bool {
 #[test]
 fn jobs_go_on_when_what_they_wait_for_is_there_whoever_was_killed_meanwhile() {
     let mut world = World::without_agents(&["fra"], &pipeline(""));
-    let (port, closed) = (free_port(), free_port());
+    let (open, closed) = (reserve(), reserve());
     let jobs = format!(
-        "  installed:\n    wait: [{{ tcp: \"127.0.0.1:{port}\", interval: 1s, timeout: 5m }}]\n\
+        "  installed:\n    wait: [{{ tcp: \"{open}\", interval: 1s, timeout: 5m }}]\n\
          \x20 healthy:\n    needs: [installed]\n    \
          wait: [{{ http: \"{}/healthz\", body: '\"status\": ?\"ok\"' }}]\n\
          \x20 gone:\n    needs: [installed]\n    \
-         wait: [{{ tcp: \"127.0.0.1:{closed}\", interval: 1s, timeout: 2s }}]\n\
-         \x20 last:\n    needs: [gone]\n    wait: [{{ tcp: \"127.0.0.1:{port}\" }}]\n",
+         wait: [{{ tcp: \"{closed}\", interval: 1s, timeout: 2s }}]\n\
+         \x20 last:\n    needs: [gone]\n    wait: [{{ tcp: \"{open}\" }}]\n",
         ok(world.site.url())
     );
     ok(world.site.commit(&[(".garrison/deploy.yaml", &pipeline(&jobs))]));
@@ -47,7 +48,7 @@ fn jobs_go_on_when_what_they_wait_for_is_there_whoever_was_killed_meanwhile() {
     world.run_when(run, "wait", is_running);
     ok(world.site.kill_agent("fra", "mgmt01"));
     ok(world.site.kill_coordinator());
-    let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let _listener = TcpListener::bind(open.address()).unwrap();
     ok(world.site.start_coordinator());
     ok(world.site.start_agent("fra", "mgmt01"));
     let detail = world.finished(run);
@@ -56,27 +57,26 @@ fn jobs_go_on_when_what_they_wait_for_is_there_whoever_was_killed_meanwhile() {
     assert_eq!(jobs[0]["kind"], "wait");
     assert_eq!(jobs[0]["attempts"].as_array().unwrap().len(), 1);
     assert_eq!(jobs[1]["status"], "succeeded", "{}", world.log(run, 1));
-    let expected = format!(
-        "failed: tcp 127.0.0.1:{closed} did not answer within 2s: connection refused (2 tries)"
-    );
+    let expected =
+        format!("failed: tcp {closed} did not answer within 2s: connection refused (2 tries)");
     assert_eq!(jobs[2]["detail"], expected);
     assert_eq!(jobs[3]["detail"], "gone did not succeed");
     let log = world.log(run, 0);
-    assert!(log.starts_with(&format!("wait: tcp 127.0.0.1:{port}\n")), "{log}");
-    assert!(log.contains(&format!("wait: tcp 127.0.0.1:{port} passed after ")), "{log}");
+    assert!(log.starts_with(&format!("wait: tcp {open}\n")), "{log}");
+    assert!(log.contains(&format!("wait: tcp {open} passed after ")), "{log}");
 }
 
 #[test]
 fn a_cancel_ends_the_waiting_and_a_retry_waits_anew() {
-    let port = free_port();
-    let job = format!("  a:\n    wait: [{{ tcp: \"127.0.0.1:{port}\", timeout: 1h }}]\n");
+    let port = reserve();
+    let job = format!("  a:\n    wait: [{{ tcp: \"{port}\", timeout: 1h }}]\n");
     let world = world("", &job);
     let run = world.trigger();
     world.run_when(run, "wait", is_running);
     assert_eq!(world.garrison(&["cancel", &run.to_string()]).code, 0);
     let detail = world.finished(run);
     assert_eq!(detail["jobs"][0]["status"], "cancelled", "{detail:#}");
-    let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let _listener = TcpListener::bind(port.address()).unwrap();
     assert_eq!(world.garrison(&["retry", &run.to_string()]).code, 0);
     let detail = world.finished(run);
     assert_eq!(detail["jobs"][0]["status"], "succeeded", "{detail:#}");

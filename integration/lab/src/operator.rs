@@ -56,7 +56,7 @@ impl Operator {
         fs::create_dir_all(&dir)?;
         let names: Vec<&str> = lab.partitions.iter().map(|it| it.name.as_str()).collect();
         let mut site = Site::new(&dir, program, &[&[CONTROL_PLANE], &names[..]].concat())?;
-        site.set_address(&lab.outside.host().to_string());
+        site.set_address(lab.outside.host());
         for key in ["deploy", "host-ca"] {
             make_key(&dir.join(key))?;
         }

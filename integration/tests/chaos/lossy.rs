@@ -29,7 +29,7 @@ impl Story {
         let text = format!("on: {{ manual: {{}} }}\npartitions: [fra]\njobs:\n{}", jobs(&records));
         let inventory = "partition: fra\ndevices: {}\n";
         ok(site.commit(&[(".garrison/deploy.yaml", &text), ("partitions/fra.yaml", inventory)]));
-        site.set_address(&namespace.address());
+        site.set_address(namespace.address());
         site.start_agents_by(&namespace.enter());
         ok(site.start_coordinator());
         ok(site.add_agent("fra", "mgmt01", 8, OPEN_POLICY));
@@ -44,7 +44,7 @@ impl Story {
         let path = self.world.site.agent_dir("fra", "mgmt01").join("agent.toml");
         let config = fs::read_to_string(&path).unwrap();
         let direct = config.split('"').nth(1).unwrap().trim_start_matches("https://").to_owned();
-        let address = self.namespace.address().parse().unwrap();
+        let address = self.namespace.address();
         let slow = delay(address, direct.parse().unwrap(), each_way);
         fs::write(path, config.replace(&direct, &slow.to_string())).unwrap();
         ok(self.world.site.start_agent("fra", "mgmt01"));

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use garrison::site::Port;
 use integration::ok;
 use lab::operator::CONTROL_PLANE;
 
@@ -24,8 +24,8 @@ fn sums(file: &Path) -> BTreeMap<String, String> {
 fn certificates_are_rolled_and_their_authority_stays() {
     let Some(desk) = Desk::new() else { return };
     let host = desk.lab.outside.host();
-    let port = TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port();
-    desk.set_grpc(&format!("{host}:{port}"));
+    let port = Port::reserve(host).unwrap();
+    desk.set_grpc(&port.to_string());
 
     // The guide's script with the guide's files, as they stand there.
     let made = desk.certify();
@@ -65,7 +65,7 @@ fn certificates_are_rolled_and_their_authority_stays() {
         ok(desk.operator.when(run, "deploy", |detail| status(detail, "deploy") == "succeeded"));
     assert!(certificate.exists(), "{deployed:#}");
     let mut server = Command::new("openssl");
-    server.args(["s_server", "-quiet", "-accept", &format!("{host}:{port}")]);
+    server.args(["s_server", "-quiet", "-accept", &port.to_string()]);
     server.arg("-cert").arg(&certificate).arg("-key").arg(&key).stdin(Stdio::piped());
     let mut server = server.stdout(Stdio::null()).spawn().unwrap();
     let ended = desk.operator.finished(run);
