@@ -327,8 +327,7 @@ impl Operator {
     fn place_control(lab: &Lab, program: &Path) -> Result<Machine, Failure> {
         let dir = lab.dir().join("outside/cp01");
         let hosts = lab.hosts();
-        let services = ["docker", "registry", "nginx"];
-        let factory = Factory { hosts: &hosts, services: &services, port: MANAGEMENT };
+        let factory = Factory { hosts: &hosts, services: &[], port: MANAGEMENT };
         let namespace = lab.outside.place("cp01")?;
         let mut control = Machine::new("cp01", dir, namespace, &factory)?;
         let stripped = control.chassis().join("garrison");
@@ -346,7 +345,7 @@ impl Operator {
              install -d -o www-data /srv/www /srv/www/deployed\n\
              cat > /etc/nginx/sites-available/default <<'END'\nserver {{\n    listen 80 default_server;\n    \
              root /srv/www;\n    location /deployed/ {{ dav_methods PUT; }}\n}}\nEND\n\
-             systemctl restart nginx\n\
+             systemctl enable --now docker registry nginx\n\
              printf '[process]\\nallow = true\\nrepositories = [\"*\"]\\n' > /etc/garrison/policy.toml\n"
         ))?;
         Ok(control)
