@@ -248,14 +248,16 @@ mod tests {
         let mut acks = pin!(acks);
         let mut next = async || {
             let ack = tokio::time::timeout(Duration::from_secs(20), acks.next()).await;
-            ack.expect("nothing is acknowledged").unwrap().unwrap()
+            let ack = ack.expect("nothing is acknowledged").unwrap().unwrap();
+            (ack.attempt, ack.kind.unwrap())
         };
         // The next round is an hour away.
         agent.send(Ok(output(0))).await.unwrap();
-        assert_eq!(next().await.kind, Some(Kind::Durable(TEXT.len() as u64)));
+        while next().await.1 != Kind::Durable(TEXT.len() as u64) {}
         for message in [output(1), end(1), message(2)] {
             agent.send(Ok(message)).await.unwrap();
         }
-        assert_eq!(next().await, ack(RunId(7).job(2).attempt(1), Kind::Rewind(0)));
+        // That nothing of it is durable yet may be said before.
+        while next().await != ("7.2.1".to_owned(), Kind::Rewind(0)) {}
     }
 }

@@ -391,9 +391,8 @@ fn a_port_or_a_directory_in_use_is_said() {
     let admin = fs::read_to_string(world.site.data().join("local-admin.json")).unwrap();
     let admin: serde_json::Value = serde_json::from_str(&admin).unwrap();
     let address = admin["url"].as_str().unwrap().trim_start_matches("http://");
-    let config = config.replace("/coordinator\"", "/second\"");
-    let config = config
-        .replace("[http]\nlisten = \"127.0.0.1:0\"", &format!("[http]\nlisten = \"{address}\""));
+    let agents = admin["agents"].as_str().unwrap().trim_start_matches("https://");
+    let config = config.replace("/coordinator\"", "/second\"").replace(agents, "127.0.0.1:0");
     fs::write(&second, config).unwrap();
     let said = run();
     assert!(
