@@ -4,9 +4,11 @@
 //! executed: no work tree, no hooks, no submodules.
 
 mod between;
+mod hold;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,8 +17,10 @@ use std::time::Duration;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::process::Command;
+use tokio::task::spawn_blocking;
 
 pub use self::between::{Between, Commit};
+use self::hold::Hold;
 use crate::config::Repository;
 
 /// A fetch that takes longer has failed.
@@ -47,6 +51,14 @@ pub enum Error {
         /// Its words.
         stderr: String,
     },
+    /// The mirror's directory cannot be used.
+    #[error("cannot use {}: {error}", .path.display())]
+    Mirror {
+        /// The mirror.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// The reference does not exist.
     #[error("there is no {reference} in the repository: check the name, or push it first")]
     NoReference {
@@ -63,6 +75,13 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+}
+
+impl Error {
+    fn failed(command: &str, stderr: &[u8]) -> Error {
+        let stderr = String::from_utf8_lossy(stderr).trim().to_owned();
+        Error::Failed { command: command.to_owned(), stderr }
+    }
 }
 
 /// What a tree holds.
@@ -141,14 +160,13 @@ impl Mirror {
     }
 
     async fn take(&self, options: &[&str], wanted: &[&str]) -> Result<(), Error> {
-        if !self.path.join("HEAD").exists() {
-            let path = self.path.to_string_lossy();
-            run(Path::new("/"), &["init", "--bare", "--quiet", "--", &path], LOOK).await?;
-        }
+        let path = self.path.clone();
+        let held = spawn_blocking(move || Hold::of(&path)).await;
+        let held = held.unwrap_or_else(|it| resume_unwind(it.into_panic()))?;
         let always =
             ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
         let arguments = [&always, options, &["--", &self.url], wanted].concat();
-        run(&self.path, &arguments, FETCH).await?;
+        run_with(&self.path, &arguments, held.into_input(), FETCH).await?;
         Ok(())
     }
 
@@ -241,11 +259,7 @@ impl Mirror {
 
     /// `git cat-file --batch` in this mirror, with pipes to ask and to read the answers.
     pub fn objects(&self) -> Result<std::process::Child, Error> {
-        std::process::Command::new("git")
-            .args(["cat-file", "--batch"])
-            .current_dir(&self.path)
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("LC_ALL", "C")
+        command(&self.path, &["cat-file", "--batch"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -319,8 +333,31 @@ fn tree_entry(line: &str) -> Option<TreeEntry> {
 }
 
 async fn run(directory: &Path, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Error> {
-    let command = arguments[0].to_owned();
-    let child = Command::new("git")
+    run_with(directory, arguments, Stdio::null(), limit).await
+}
+
+async fn run_with(
+    directory: &Path,
+    arguments: &[&str],
+    input: Stdio,
+    limit: Duration,
+) -> Result<Vec<u8>, Error> {
+    let child =
+        Command::from(command(directory, arguments)).stdin(input).kill_on_drop(true).output();
+    let output = tokio::time::timeout(limit, child)
+        .await
+        .map_err(|_| Error::TimedOut { command: arguments[0].to_owned(), limit })?
+        .map_err(Error::Start)?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(Error::failed(arguments[0], &output.stderr)),
+    }
+}
+
+/// The git program, as it is started for whatever it is to do.
+fn command(directory: &Path, arguments: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new("git");
+    command
         .args(["-c", "protocol.ext.allow=never", "-c", "core.hooksPath=/dev/null"])
         .args(["-c", "gc.auto=0"])
         .args(arguments)
@@ -328,18 +365,8 @@ async fn run(directory: &Path, arguments: &[&str], limit: Duration) -> Result<Ve
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(limit, child)
-        .await
-        .map_err(|_| Error::TimedOut { command: command.clone(), limit })?
-        .map_err(Error::Start)?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::Failed { command, stderr })
+        .stdin(Stdio::null());
+    command
 }
 
 #[cfg(test)]

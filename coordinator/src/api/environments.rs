@@ -127,6 +127,7 @@ fn no_diff(older: &Deployment, newer: &Deployment, error: &git::Error) -> Failur
             ),
         ),
         git::Error::Start(_)
+        | git::Error::Mirror { .. }
         | git::Error::TimedOut { .. }
         | git::Error::NoReference { .. }
         | git::Error::TooLarge { .. } => Failure::unavailable(error.to_string()),
