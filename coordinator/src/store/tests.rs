@@ -8,6 +8,7 @@ use coordinator_core::attempt::{self, Attempt};
 use coordinator_core::core::Core;
 use coordinator_core::event::{Ask, RequestId};
 use coordinator_core::job::Job;
+use coordinator_core::lock::Lock;
 use coordinator_core::token::TokenHash;
 use coordinator_core::trigger::{self, TriggerId};
 use coordinator_core::{job, run};
@@ -503,6 +504,23 @@ fn the_latest_record_in_a_batch_wins() {
     let changes = [job(job::State::Waiting), job(job::State::Queued), job(skipped.clone())];
     store.commit(Wall(1), &[], &changes).unwrap();
     assert_eq!(store.view().job(id).unwrap().unwrap().state, skipped);
+}
+
+#[test]
+fn a_lock_that_is_free_takes_no_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path());
+    let before = contents(&store.view());
+    let held = one_of_each().into_iter().find_map(|change| match change {
+        Change::Lock(lock) => Some(lock),
+        _ => None,
+    });
+    let held = held.unwrap();
+    store.commit(Wall(1), &[], &[Change::Lock(held.clone())]).unwrap();
+    assert_eq!(store.view().locks().unwrap(), std::slice::from_ref(&held));
+    let free = Lock { holder: None, last: held.holder, in_doubt: None, ..held };
+    store.commit(Wall(2), &[], &[Change::Lock(free)]).unwrap();
+    assert_eq!(contents(&store.view()), before);
 }
 
 fn copy(from: &Path, to: &Path) {

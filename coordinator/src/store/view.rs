@@ -222,7 +222,10 @@ impl View {
                 self.db.insert(keys::join_token(&token.hash), value)?;
             }
             Change::Lock(lock) => {
-                self.db.insert(keys::lock(&lock.key), value)?;
+                match lock.holder {
+                    Some(_) => self.db.insert(keys::lock(&lock.key), value)?,
+                    None => self.db.remove(keys::lock(&lock.key))?,
+                };
             }
             Change::Secret(secret) => {
                 self.db.insert(keys::secret(&secret.key), value)?;

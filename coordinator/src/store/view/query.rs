@@ -186,6 +186,7 @@ impl View {
     /// Locks that somebody holds, by partition and name.
     pub fn locks(&self) -> Result<Vec<Lock>, Error> {
         let mut locks = self.all(&[Table::Lock as u8], as_lock)?;
+        // Views of older versions hold those that are free, too.
         locks.retain(|lock| lock.holder.is_some());
         Ok(locks)
     }
