@@ -143,7 +143,7 @@ pub(crate) struct Job {
     pub(crate) ansible: Ansible,
     /// Where it runs, when that is not everywhere.
     pub(crate) partitions: Option<Vec<Spanned<PartitionName>>>,
-    pub(crate) lock: Option<Spanned<LockName>>,
+    pub(crate) lock: Option<Text>,
     /// Where in a partition it runs.
     pub(crate) agents: Agents,
     pub(crate) retry: Option<Retry>,

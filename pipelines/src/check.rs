@@ -114,7 +114,7 @@ fn lock(pipeline: &Pipeline, job: &Job, report: &mut Report<'_>) {
     let message = format!(
         "the job {} has the lock {}, but its run holds {} already",
         quoted(job.name.value.as_str()),
-        quoted(inner.value.as_str()),
+        quoted(&inner.value),
         quoted(outer.as_str())
     );
     let help = "two runs could wait for each other for ever: keep the pipeline's `lock`, or those \

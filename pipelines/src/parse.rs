@@ -26,12 +26,13 @@ mod transfer;
 mod variables;
 mod wait;
 
-use crate::ast::{Defaults, Partitions, Pipeline};
+use crate::ast::{Defaults, Partitions, Pipeline, Text};
 use crate::diagnostic::{Code, Report, quoted};
 use crate::keys;
 use crate::name::{LockName, PipelineName};
 use crate::quantity;
 use crate::source::{Span, Spanned};
+use crate::template::is_template;
 use crate::yaml::{Entry, Node, Value};
 
 pub(crate) use cache::check_key as check_cache_key;
@@ -135,8 +136,23 @@ fn yes_or_no(report: &mut Report<'_>, node: &Node, what: &str) -> Option<bool> {
     }
 }
 
+const LOCK: &str = "the lock's name";
+
 fn lock(report: &mut Report<'_>, node: &Node) -> Option<Spanned<LockName>> {
-    report.name(node, "the lock's name")
+    report.name(node, LOCK)
+}
+
+/// A job's lock, whose name may have to be filled in.
+fn lock_of_job(report: &mut Report<'_>, node: &Node) -> Option<Text> {
+    match &node.value {
+        Value::Str(text) if is_template(text) => Some(Spanned::new(text.clone(), node.span)),
+        _ => lock(report, node).map(|lock| Spanned::new(lock.value.into(), lock.span)),
+    }
+}
+
+/// Whether the text can name a lock; reported if not.
+pub(crate) fn lock_named(report: &mut Report<'_>, text: &str, span: Span) -> Option<LockName> {
+    report.name_of(text, span, LOCK).map(|lock| lock.value)
 }
 
 fn timeout(report: &mut Report<'_>, node: &Node) -> Option<u32> {

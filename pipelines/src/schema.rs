@@ -94,6 +94,11 @@ fn name() -> Value {
     ])
 }
 
+/// A text to be filled in, whose form shows then.
+fn template() -> Value {
+    json!({ "type": "string", "pattern": "\\{[{%]" })
+}
+
 fn duration() -> Value {
     json!({ "type": "string", "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$", "minLength": 2 })
 }

@@ -132,3 +132,16 @@ fn the_readme_names_every_pipeline_and_every_secret() {
         secrets.iter().filter(|name| !readme.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty() && secrets.len() >= 10, "{missing:?} of {secrets:?}");
 }
+
+#[test]
+fn commands_to_one_machine_wait_for_each_other() {
+    let lock = |machine: &str| {
+        let inputs = [("machine".to_owned(), machine.to_owned())].into();
+        let plan = planned("metal-bmc", &Trigger::Manual { inputs, limit: Vec::new() });
+        plan.jobs[0].lock.as_ref().unwrap().to_string()
+    };
+    let machine = "e0ab02d2-27cd-5a5e-8efc-080ba80cf258";
+    assert_eq!(lock(machine), format!("bmc-{machine}"));
+    assert_eq!(lock(&machine.to_uppercase()), lock(machine));
+    assert_eq!(lock(""), "bmc-none");
+}

@@ -164,14 +164,20 @@ fn a_command_from_the_queue_switches_a_machine_on_once_and_a_stale_one_is_refuse
     assert_eq!(power, ["power 1", "power 0"], "{changes:?}");
     assert!(changes.iter().any(|it| it.starts_with("boot ")), "{changes:?}");
 
-    // A machine of nobody fails, and an unknown command is wanted by nobody.
-    queue.publish(&subject, "5", &command("../x; id", "ON"));
-    queue.publish(&subject, "6", &command(MACHINE, "EXPLODE"));
-    queue.dealt_with(8);
+    // A machine of nobody fails, what cannot be a machine starts nothing, and an unknown command is wanted by nobody.
+    queue.publish(&subject, "5", &command("machine-of-nobody", "ON"));
+    queue.publish(&subject, "6", &command("../x; id", "ON"));
+    queue.publish(&subject, "7", &command(MACHINE, "EXPLODE"));
+    queue.dealt_with(9);
     let run = queue.started(4)[0]["id"].as_u64().unwrap();
     assert_eq!(queue.world.finished(run)["status"], "failed");
-    assert!(queue.world.log(run, 0).contains("no BMC of machine '../x; id'"));
-    assert_eq!(queue.letters().len(), 1);
+    assert!(queue.world.log(run, 0).contains("no BMC of machine 'machine-of-nobody'"));
+    let letters = queue.letters();
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    assert!(
+        letters.iter().any(|it| it.reason.contains("`bmc-../x; id` cannot be used")),
+        "{letters:?}"
+    );
 
     // One whose turn comes too late does nothing, whatever kept it waiting.
     let late = [

@@ -116,6 +116,7 @@ fn others<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p 
     };
     let environment = job.environment.iter().flat_map(|it| [Some(&it.name), it.url.as_ref()]);
     let cache = job.cache.iter().map(|cache| &cache.key);
+    let lock = job.lock.iter();
     let (render, given) = match job.task.as_ref().map(|task| &task.value) {
         Some(Task::Render(render)) => (Some([&render.template, &render.to]), &[][..]),
         Some(Task::Pipeline(call)) => (None, call.inputs.as_slice()),
@@ -131,6 +132,7 @@ fn others<'p>(pipeline: &'p Pipeline, job: &'p Job) -> impl Iterator<Item = &'p 
         .chain(image)
         .chain(environment.flatten())
         .chain(cache)
+        .chain(lock)
         .chain(wait)
         .chain(render.into_iter().flatten())
         .chain(given.iter().map(|(_, text)| text))

@@ -9,6 +9,7 @@ use crate::image;
 use crate::inventory;
 use crate::limits;
 use crate::matrix::{self, Combination};
+use crate::name::LockName;
 use crate::parse::{self, ProbeForm, Side};
 use crate::plan::Environment;
 use crate::scope::{self, Place, Scope, Value};
@@ -177,6 +178,13 @@ impl Filled<'_> {
         let key = self.plain(text, report).into_owned();
         parse::check_cache_key(report, &key, text.span);
         key
+    }
+
+    /// The lock of a job.
+    pub(super) fn lock(&self, text: &Text, report: &mut Report<'_>) -> Option<LockName> {
+        let name = self.plain(text, report);
+        // What could not be filled in was reported.
+        if is_template(&name) { None } else { parse::lock_named(report, &name, text.span) }
     }
 
     /// A text of a probe.

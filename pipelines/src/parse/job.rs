@@ -4,8 +4,8 @@ use super::call;
 use super::matrix::matrix;
 use super::resources::resources;
 use super::{
-    agents, ansible, cache, devices, failure, gate, lock, outputs, partitions, reboot, secrets,
-    services, task, timeout, transfer, variables, wait, yes_or_no,
+    agents, ansible, cache, devices, failure, gate, lock_of_job, outputs, partitions, reboot,
+    secrets, services, task, timeout, transfer, variables, wait, yes_or_no,
 };
 use crate::ast::{Artifacts, Environment, Job, Need, Task, Text};
 use crate::diagnostic::{Code, Report, quoted};
@@ -90,7 +90,7 @@ fn job(report: &mut Report<'_>, entry: &Entry) -> Option<Job> {
         partitions: fields
             .node("partitions")
             .and_then(|node| partitions::names(report, node, "`partitions` of a job")),
-        lock: fields.node("lock").and_then(|node| lock(report, node)),
+        lock: fields.node("lock").and_then(|node| lock_of_job(report, node)),
         agents: fields
             .node("agent")
             .and_then(|node| agents::agents(report, node))

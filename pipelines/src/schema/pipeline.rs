@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    about, any_of, by_name, duration, list, mapping, name, one_of, or_nothing, scalar, text,
-    yes_or_no,
+    about, any_of, by_name, duration, list, mapping, name, one_of, or_nothing, scalar, template,
+    text, yes_or_no,
 };
 use crate::keys;
 use crate::limits;
@@ -244,7 +244,7 @@ fn job() -> Value {
             )?,
             "devices" => about("Once for each.", any_of(&[list(name()), devices()]))?,
             "rollout" => about("A few devices at a time.", rollout())?,
-            "lock" => about("Held by the job.", name())?,
+            "lock" => about("Held by the job.", any_of(&[name(), template()]))?,
             "retry" => about("More attempts.", retry())?,
             "on_lost" => about("When its agent is away.", one_of(words::ON_LOST))?,
             "lost_after" => about("For how long.", duration())?,
