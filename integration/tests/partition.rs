@@ -218,8 +218,6 @@ fn the_servers_hold_an_image(lab: &Lab, operator: &Operator) {
 }
 
 fn a_worker_is_switched_on_and_off(lab: &Lab, operator: &Operator) {
-    let bmcs = format!("{PARTITION} worker01 {} admin\n", lab.partitions[0].worker_bmc(1));
-    ok(operator.site.commit(&[("files/bmcs.txt", &bmcs)]));
     let command = |command: &str| {
         let command = format!("command={command}");
         let inputs = ["--input", "machine=worker01", "--input", &command];

@@ -82,6 +82,16 @@ pub fn text(site: &Site<'_>, outside: &Outside) -> String {
     text
 }
 
+/// What the library's table of BMCs says of a partition's workers, of which one is cabled to each management leaf.
+pub(crate) fn bmcs(partition: &str, number: u8) -> String {
+    let line = |worker| {
+        let leaf = Place { role: Role::MgmtLeaf, number: worker }.name();
+        let (mac, address) = (worker_mac(number, worker), host(worker_network(number, worker), 2));
+        format!("{partition} {leaf} worker0{worker} {mac} {address} admin\n")
+    };
+    [1, 2].map(line).concat()
+}
+
 fn server(number: u8) -> Place {
     Place { role: Role::MgmtServer, number }
 }
@@ -149,10 +159,7 @@ fn variables(place: Place, number: u8, outside: &Outside) -> Vec<(&'static str, 
                 variables.push(("UNNUMBERED", "true".to_owned()));
             }
             if role == Role::MgmtLeaf {
-                let network = worker_network(number, place.number);
-                let mac = worker_mac(number, place.number);
-                addresses.push(format!("bmc={}/30", host(network, 1)));
-                variables.push(("BMCS", format!("{mac}={}", host(network, 2))));
+                addresses.push(format!("bmc={}/30", host(worker_network(number, place.number), 1)));
             }
             variables.push(("MAC", place.mac(number)));
             variables.push(("PORT", MANAGEMENT.to_owned()));

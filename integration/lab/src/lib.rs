@@ -14,7 +14,6 @@ pub mod proxy;
 pub mod topology;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,7 +23,7 @@ use garrison::exit::Failure;
 use garrison::site::wait_within;
 
 use machine::{Factory, Machine};
-use network::{Outside, worker_network};
+use network::Outside;
 use topology::{MANAGEMENT, Place, Role};
 
 /// Ends whatever a lab left behind, whoever made it and however that ended.
@@ -149,11 +148,6 @@ impl Partition {
     pub fn machine_mut(&mut self, name: &str) -> Result<&mut Machine, Failure> {
         let unknown = self.unknown(name);
         self.machines.get_mut(name).ok_or(unknown)
-    }
-
-    /// The address that the BMC of a worker gets.
-    pub fn worker_bmc(&self, worker: u8) -> Ipv4Addr {
-        inventory::host(worker_network(self.number, worker), 2)
     }
 
     fn unknown(&self, name: &str) -> Failure {

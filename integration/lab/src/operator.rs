@@ -282,6 +282,8 @@ impl Operator {
             let text = inventory::text(&site, &lab.outside);
             self.site.commit(&[(&format!("partitions/{}.yaml", partition.name), &text)])?;
         }
+        let bmcs = lab.partitions.iter().map(|it| inventory::bmcs(&it.name, it.number));
+        self.site.commit(&[("files/bmcs.txt", &bmcs.collect::<String>())])?;
         let control = format!(
             "partition: {CONTROL_PLANE}\nlabels: {{ kind: control-plane }}\n\
              variables: {{ DEPLOYMENT_IMAGE: \"{image}\" }}\ndevices: {{}}\n"

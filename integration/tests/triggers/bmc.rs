@@ -115,7 +115,13 @@ fn a_command_from_the_queue_switches_a_machine_on_once_and_a_stale_one_is_refuse
     );
     ok(world.site.commit(&[
         (".garrison/metal-bmc.yaml", &pipeline.replace(place, "")),
-        ("files/bmcs.txt", &format!("{PARTITION} {MACHINE} 127.0.0.1:{} metal\n", bmc.port)),
+        (
+            "files/bmcs.txt",
+            &format!(
+                "{PARTITION} mleaf01 {MACHINE} 02:00:00:01:01:01 127.0.0.1:{} metal\n",
+                bmc.port
+            ),
+        ),
         (&format!("partitions/{PARTITION}.yaml"), &inventory),
     ]));
     let set = ["secrets", "set", "IPMI_PASSWORD", "--partition", PARTITION];
