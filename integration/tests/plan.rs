@@ -1,4 +1,4 @@
-//! `garrison plan`: what would run, told without a coordinator.
+//! `garrison plan` and `garrison lint`: what would run and what is wrong, told without a coordinator.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -40,10 +40,12 @@ fn site() -> tempfile::TempDir {
     dir
 }
 
+fn garrison(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(program()).current_dir(dir).args(arguments).output().unwrap()
+}
+
 fn plan(dir: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(program());
-    command.current_dir(dir).args(["plan", ".garrison/deploy.yaml"]).args(arguments);
-    command.output().unwrap()
+    garrison(dir, &[&["plan", ".garrison/deploy.yaml"], arguments].concat())
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -140,5 +142,36 @@ fn what_cannot_be_planned_is_told() {
         let said = plan(dir.path(), arguments);
         assert_eq!(said.status.code(), Some(2), "{arguments:?}");
         assert!(text(&said.stderr).contains(words), "{arguments:?}: {}", text(&said.stderr));
+    }
+}
+
+#[test]
+fn pipelines_are_named_by_their_files_or_their_repository() {
+    let dir = site();
+    let folder = dir.path().join(".garrison");
+    fs::write(folder.join("wrong.yaml"), "on: { manual: {} }\npartitions: [fra]\n").unwrap();
+    fs::create_dir(folder.join("include")).unwrap();
+    let inventory = ["--inventory", "partitions"];
+    for named in
+        [&[][..], &["."], &[".garrison"], &[".garrison/deploy.yaml", ".garrison/wrong.yaml"]]
+    {
+        let said = garrison(dir.path(), &[&["lint"], named, &inventory].concat());
+        let told = text(&said.stdout);
+        assert_eq!(said.status.code(), Some(2), "{named:?}: {told}");
+        assert!(
+            told.contains("--> .garrison/wrong.yaml\n") && told.contains("5 files, 1 complaint"),
+            "{told}"
+        );
+    }
+    for (arguments, words) in [
+        (["lint", "partitions/none.yaml"], "there is no such file"),
+        (["lint", ".garrison/include"], "no pipeline in .garrison/include"),
+        (["plan", ".garrison"], "cannot read .garrison: it is a folder; name a file"),
+        (["lint", "partitions/fra.yaml/x"], "cannot read partitions/fra.yaml/x: Not a directory"),
+    ] {
+        let said = garrison(dir.path(), &arguments);
+        let told = text(&said.stdout) + &text(&said.stderr);
+        assert_eq!(said.status.code(), Some(2), "{arguments:?}: {told}");
+        assert!(told.contains(words), "{arguments:?}: {told}");
     }
 }

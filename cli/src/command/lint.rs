@@ -21,7 +21,7 @@ use crate::output::{self, Format};
 /// What to check.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Pipeline files; all of .garrison/ if left out, which need not be there beside --inventory.
+    /// Pipeline files, or repositories; all of .garrison/ if left out, which need not be there beside --inventory.
     files: Vec<PathBuf>,
     /// Looks at jobs together with the files of the repository in this folder: what they run, and what that
     /// reads, must be there.
@@ -51,7 +51,11 @@ pub fn run(options: &Options, format: Format) -> Result<Exit, Failure> {
         true => files::yaml_files(&folder).map_err(|failure| {
             Failure::usage(format!("{failure}; run this in a repository, or name the files"))
         })?,
-        false => options.files.clone(),
+        false => {
+            let named: Result<Vec<_>, _> =
+                options.files.iter().map(|it| files::named(it)).collect();
+            named?.concat()
+        }
     };
     let inventories = match inventory {
         Some(folder) => files::yaml_files(folder)?,
