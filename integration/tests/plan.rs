@@ -106,6 +106,17 @@ fn a_plan_shows_what_comes_in_which_wave() {
 }
 
 #[test]
+fn a_plan_shows_the_locks_of_jobs() {
+    let dir = site();
+    let pipeline = "on: { manual: {} }\ninputs: { machine: { type: text, default: m1 } }\npartitions: [fra]\njobs:\n  \
+                    power: { process: {}, run: power, lock: \"bmc-{{ inputs.machine }}\" }\n";
+    fs::write(dir.path().join(".garrison/deploy.yaml"), pipeline).unwrap();
+    let said = plan(dir.path(), &["--inventory", "partitions", "--input", "machine=m2"]);
+    let told = text(&said.stdout) + &text(&said.stderr);
+    assert!(told.contains("fra        power  as a process, with the lock bmc-m2\n"), "{told}");
+}
+
+#[test]
 fn a_plan_takes_tags_and_inputs() {
     let dir = site();
     let jobs = |arguments: &[&str]| {

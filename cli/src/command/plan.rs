@@ -239,7 +239,7 @@ fn waves(plan: &Plan, index: usize, rollout: &Rollout) -> String {
 }
 
 fn row(index: usize, job: &Job) -> Vec<String> {
-    let how = match &job.task {
+    let mut how = match &job.task {
         Task::Process => "as a process".to_owned(),
         Task::Container(container) => format!("in {}", container.image),
         Task::Ssh(ssh) if ssh.reboot.is_some() => format!("on {}, which reboots", ssh.device),
@@ -248,6 +248,9 @@ fn row(index: usize, job: &Job) -> Vec<String> {
         Task::Wait => "waits".to_owned(),
         Task::Gate(gate) => format!("waits for {}", gate.wants(0)),
     };
+    if let Some(lock) = &job.lock {
+        let _ = write!(how, ", with the lock {lock}");
+    }
     let needs: Vec<_> = job.needs.iter().map(u32::to_string).collect();
     let after = match (needs.is_empty(), job.when) {
         (true, _) => String::new(),
