@@ -37,7 +37,7 @@ impl Hold {
         } else {
             file.lock().map_err(failed)?;
             if !is_whole(mirror) {
-                make(mirror)?;
+                make(mirror, &file)?;
             }
         }
         file.unlock().and_then(|()| file.lock_shared()).map_err(failed)?;
@@ -55,13 +55,15 @@ fn is_whole(mirror: &Path) -> bool {
     fs::metadata(mirror.join("HEAD")).is_ok_and(|it| it.len() > 0)
 }
 
-/// Makes an empty mirror, under its name when it is whole.
-fn make(mirror: &Path) -> Result<(), Error> {
+/// Makes an empty mirror, under its name when it is whole; `lock` is held alone.
+fn make(mirror: &Path, lock: &File) -> Result<(), Error> {
     let failed = |error| Error::Mirror { path: mirror.to_owned(), error };
     let new = mirror.with_extension("new");
     remove(&new).and_then(|()| remove(mirror)).map_err(failed)?;
     let arguments = ["init", "--bare", "--quiet", "--", &new.to_string_lossy()];
-    let output = command(Path::new("/"), &arguments).output().map_err(Error::Start)?;
+    let mut init = command(Path::new("/"), &arguments);
+    init.stdin(lock.try_clone().map_err(failed)?);
+    let output = init.output().map_err(Error::Start)?;
     if !output.status.success() {
         return Err(Error::failed("init", &output.stderr));
     }
