@@ -177,8 +177,11 @@ fn pipelines_are_named_by_their_files_or_their_repository() {
     for (arguments, words) in [
         (["lint", "partitions/none.yaml"], "there is no such file"),
         (["lint", ".garrison/include"], "no pipeline in .garrison/include"),
-        (["plan", ".garrison"], "cannot read .garrison: it is a folder; name a file"),
-        (["lint", "partitions/fra.yaml/x"], "cannot read partitions/fra.yaml/x: Not a directory"),
+        (["plan", ".garrison"], "name a file, and one that you may read"),
+        (
+            ["lint", "partitions/fra.yaml/x"],
+            "`partitions/fra.yaml/x` cannot be read: Not a directory",
+        ),
     ] {
         let said = garrison(dir.path(), &arguments);
         let told = text(&said.stdout) + &text(&said.stderr);

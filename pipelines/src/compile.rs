@@ -11,7 +11,7 @@ use crate::include::{self, Pinned};
 use crate::input;
 use crate::inventory;
 use crate::left_out::LeftOut;
-use crate::load::{Sources, Unavailable};
+use crate::load::{Sources, UNREADABLE, Unavailable};
 use crate::name::PartitionName;
 use crate::parse;
 use crate::plan::Plan;
@@ -163,6 +163,7 @@ fn no_pipeline(path: &str, unavailable: &Unavailable) -> Diagnostic {
         Unavailable::Failed(reason) => {
             (reason.as_str(), "try again; if it stays so, tell who runs the coordinator")
         }
+        Unavailable::Unreadable(reason) => (reason.as_str(), UNREADABLE),
         Unavailable::NotBound { .. }
         | Unavailable::NotAllowed
         | Unavailable::NotFound
@@ -231,6 +232,11 @@ fn no_inventory(
             Code::InventoryUnavailable,
             format!("the inventory of {name} cannot be fetched: {reason}"),
             "try again; if it stays so, tell who runs the coordinator".to_owned(),
+        ),
+        Unavailable::Unreadable(reason) => (
+            Code::InventoryUnavailable,
+            format!("the inventory of {name} cannot be read: {reason}"),
+            UNREADABLE.to_owned(),
         ),
         Unavailable::NotAtHand => (
             Code::InventoryNotAtHand,

@@ -12,7 +12,7 @@ use crate::fields::Fields;
 use crate::glob::Glob;
 use crate::keys;
 use crate::limits;
-use crate::load::{Found, Unavailable};
+use crate::load::{Found, UNREADABLE, Unavailable};
 use crate::name::RepositoryName;
 use crate::source::{File, FileIndex, Source, Span, Spanned};
 use crate::yaml::{self, Document, Entry, Node, Value};
@@ -294,6 +294,9 @@ pub(crate) fn not_to_be_had(
             format!("{name} cannot be fetched: {reason}"),
             "check the reference and try again; if it stays so, tell who runs the coordinator",
         ),
+        (Unavailable::Unreadable(reason), _) => {
+            (format!("{name} cannot be read: {reason}"), UNREADABLE)
+        }
         (Unavailable::NotFound | Unavailable::NotAllowed | Unavailable::NotBound { .. }, _) => (
             format!("there is no file {name}"),
             "check the path, which begins at the repository's root, and the reference",

@@ -43,9 +43,14 @@ pub enum Unavailable {
     NotFound,
     /// It could not be fetched; the text says why, for people.
     Failed(String),
+    /// It is on this machine and cannot be read; the text says why, for people.
+    Unreadable(String),
     /// The caller has no access to inventories at all, as on a developer's own machine.
     NotAtHand,
 }
+
+/// What to do about [`Unavailable::Unreadable`].
+pub(crate) const UNREADABLE: &str = "name a file, and one that you may read";
 
 /// What became of a need.
 pub type Found = Result<File, Unavailable>;

@@ -46,7 +46,6 @@ pub(super) fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// The pipelines that a path names: a file, or all of a repository or of a folder.
 pub(super) fn named(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
-        readable(path)?;
         return Ok(vec![path.to_owned()]);
     }
     let pipelines = path.strip_prefix(".").unwrap_or(path).join(FOLDER);
@@ -56,17 +55,6 @@ pub(super) fn named(path: &Path) -> Result<Vec<PathBuf>, Failure> {
         return Err(Failure::usage(text));
     }
     Ok(found)
-}
-
-/// Whether a file that somebody named can be read, if it is there.
-pub(super) fn readable(path: &Path) -> Result<(), Failure> {
-    let why = match fs::File::open(path) {
-        Ok(_) if path.is_dir() => format!("it is a folder; name a file, such as one in {FOLDER}/"),
-        Ok(_) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => error.to_string(),
-    };
-    Err(Failure::usage(format!("cannot read {}: {why}", path.display())))
 }
 
 /// Where what pipelines need is on this machine.
@@ -112,7 +100,7 @@ pub(super) fn fetch(need: &Need, pipeline: &Path, folders: &Folders) -> Found {
     match fs::read(&path) {
         Ok(bytes) => Ok(File { name, bytes }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Unavailable::NotFound),
-        Err(error) => Err(Unavailable::Failed(error.to_string())),
+        Err(error) => Err(Unavailable::Unreadable(error.to_string())),
     }
 }
 
