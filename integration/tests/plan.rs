@@ -188,4 +188,9 @@ fn pipelines_are_named_by_their_files_or_their_repository() {
         assert_eq!(said.status.code(), Some(2), "{arguments:?}: {told}");
         assert!(told.contains(words), "{arguments:?}: {told}");
     }
+    let inventory = dir.path().join("partitions/fra.yaml");
+    fs::remove_file(&inventory).unwrap();
+    fs::create_dir(&inventory).unwrap();
+    let told = text(&plan(dir.path(), &["--inventory", "partitions"]).stderr);
+    assert!(told.contains("the inventory of `fra` cannot be read: Is a directory"), "{told}");
 }
